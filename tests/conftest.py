@@ -1,0 +1,17 @@
+"""Fixtures that every room's tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets; under CI its absence is a failure, elsewhere a skip."""
+    folder = os.environ.get("TAXONET_REAL_DATA")
+    if folder and Path(folder).is_dir():
+        return Path(folder).resolve()
+    if os.environ.get("CI"):
+        pytest.fail(f"TAXONET_REAL_DATA must name a folder under CI, but is {folder!r}.")
+    pytest.skip("TAXONET_REAL_DATA does not name a folder")
