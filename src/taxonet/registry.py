@@ -35,7 +35,8 @@ class Registry(Generic[Part]):
         >>> shapes.build("squar", {})
         Traceback (most recent call last):
         ...
-        taxonet.errors.ConfigError: No shape is called 'squar'. Did you mean 'square'? Known: square.
+        taxonet.errors.ConfigError: No shape is called 'squar'. Did you mean 'square'? Known: \
+square.
     """
 
     kind: str

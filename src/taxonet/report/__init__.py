@@ -1,1 +1,50 @@
-"""report."""
+"""One self-contained HTML file that shows how good a classifier is, and the plots in it."""
+
+from taxonet.report.examples import choose_right, choose_wrong, thumbnail_uri
+from taxonet.report.heatmap import genus_confusion
+from taxonet.report.html import render_html, write_html
+from taxonet.report.judgement import evaluation_report, summary_tables
+from taxonet.report.plots import (
+    long_tail,
+    norms_by_shot_group,
+    open_set_histogram,
+    recall_against_class_size,
+    reliability,
+)
+from taxonet.report.structure import (
+    Column,
+    Example,
+    Figure,
+    Gallery,
+    ReportData,
+    Section,
+    Table,
+    cell_text,
+)
+from taxonet.report.terminal import terminal_report, terminal_table
+
+__all__ = [
+    "Column",
+    "Example",
+    "Figure",
+    "Gallery",
+    "ReportData",
+    "Section",
+    "Table",
+    "cell_text",
+    "choose_right",
+    "choose_wrong",
+    "evaluation_report",
+    "genus_confusion",
+    "long_tail",
+    "norms_by_shot_group",
+    "open_set_histogram",
+    "recall_against_class_size",
+    "reliability",
+    "render_html",
+    "summary_tables",
+    "terminal_report",
+    "terminal_table",
+    "thumbnail_uri",
+    "write_html",
+]

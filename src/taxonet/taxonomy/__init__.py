@@ -1,1 +1,19 @@
-"""taxonomy."""
+"""The tree of taxa: reading, writing, moving about in it, and matching names to it.
+
+What needs torch is in :mod:`taxonet.taxonomy.propagate`, which this package does not import.
+"""
+
+from taxonet.taxonomy.matching import LabelMatch, NameReport, UnknownName, match_labels
+from taxonet.taxonomy.names import clean_name, fold_name, near_misses
+from taxonet.taxonomy.tree import Taxonomy
+
+__all__ = [
+    "LabelMatch",
+    "NameReport",
+    "Taxonomy",
+    "UnknownName",
+    "clean_name",
+    "fold_name",
+    "match_labels",
+    "near_misses",
+]

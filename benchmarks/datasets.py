@@ -1,0 +1,99 @@
+"""The photo sets of the tables, prepared from the raw data by fixed, seeded rules.
+
+Every function writes manifests into a work folder and returns where they are; photos stay where
+they lie.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from taxonet.data import cut_to_profile, open_images
+from taxonet.data.flora import FloraConfig, write_flora
+from taxonet.data.table import ImageTable
+from taxonet.seeds import generator
+
+_FLICKR_LABELS = {
+    "daisy": "oxeye daisy",
+    "dandelion": "common dandelion",
+    "rose": "rose",
+    "sunflower": "sunflower",
+    "tulip": "unknown",
+}
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """What `taxonet train` and `taxonet evaluate` are given."""
+
+    images: Path
+    taxonomy: Path
+    region: Path | None = None
+    unknown: Path | None = None
+    taxon_map: Path | None = None
+    calibration_share: float = 0.1
+
+
+Prepare = Callable[[Path, Path, int], PreparedData]
+
+
+def flora(data: Path, work: Path, seed: int) -> PreparedData:
+    """Draw the default procedural flora of this seed."""
+    folder = work / "flora"
+    write_flora(folder, FloraConfig(seed=seed))
+    return PreparedData(
+        images=folder / "images.csv",
+        taxonomy=folder / "taxonomy.csv",
+        region=folder / "region.csv",
+        unknown=folder / "unknown.csv",
+    )
+
+
+def flowers102(data: Path, work: Path, seed: int) -> PreparedData:
+    """Cut Flowers-102 to the IF 50 tail; calibrate on 2 test images a class, judge on the rest.
+
+    Labels of which only the genus is sure become genus labels, at an inner node of the tree.
+    """
+    source = data / "flowers102"
+    table = open_images(source / "splits.csv")
+    profile = np.floor(200 * 50.0 ** (-np.arange(102) / 101) + 1e-9).astype(np.int64)
+    cut = cut_to_profile(table, profile, seed=seed, minimum=4)
+    _set_aside_calibration(cut, per_class=2, seed=seed).save(work / "images.csv")
+    taxonomy = pd.read_csv(source / "taxonomy.csv", dtype=str)
+    only_genus = taxonomy["certainty"] == "g"
+    taxonomy.loc[only_genus, "species"] = None
+    taxonomy.drop(columns="certainty").to_csv(work / "taxonomy.csv", index=False)
+    meanings = pd.DataFrame(_FLICKR_LABELS.items(), columns=["label", "path"])
+    meanings.to_csv(work / "flickr5_map.csv", index=False)
+    return PreparedData(
+        images=work / "images.csv",
+        taxonomy=work / "taxonomy.csv",
+        region=data / "flickr5" / "images",
+        taxon_map=work / "flickr5_map.csv",
+    )
+
+
+def leaves(data: Path, work: Path, seed: int) -> PreparedData:
+    """Split the leaves 5 / 1 / 2 a species for train, val and test; none is left to calibrate."""
+    table = open_images(data / "leaves" / "images")
+    order = generator("leaves", seed).permutation(len(table))
+    place = pd.Series(order).groupby(table.frame["taxon"].to_numpy()).rank().to_numpy()
+    split = np.where(place <= 5, "train", np.where(place <= 6, "val", "test"))
+    table.with_columns(split=split.tolist()).save(work / "images.csv")
+    return PreparedData(
+        images=work / "images.csv",
+        taxonomy=data / "leaves" / "taxonomy.csv",
+        calibration_share=0.0,
+    )
+
+
+def _set_aside_calibration(table: ImageTable, *, per_class: int, seed: int) -> ImageTable:
+    split = table.frame["split"].to_numpy(dtype=object, copy=True)
+    test = np.flatnonzero(split == "test")
+    shuffled = generator("calibration", seed).permutation(test)
+    place = table.frame.iloc[shuffled].groupby("taxon").cumcount().to_numpy()
+    split[shuffled[place < per_class]] = "calibration"
+    return table.with_columns(split=split.tolist())

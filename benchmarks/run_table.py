@@ -1,0 +1,235 @@
+"""Fill a table of docs/results.md: every row, every seed, resumable, one record as each run ends.
+
+    python -m benchmarks.run_table flowers102 --data DATA          # run what is missing
+    python -m benchmarks.run_table flowers102 --render             # print it as Markdown
+    python -m benchmarks.run_table --render-all docs/results.md    # write all tables into the page
+
+One seed of all rows comes first, so that an interrupted table still compares something. Records
+are lines of benchmarks/results/TABLE.jsonl; a run that is in there is not run again.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.tables import TABLES, Row, TableSpec
+
+RESULTS = Path(__file__).parent / "results"
+_NOT_RUN = "not run"
+
+#: Heading of a column, and the keys that lead to its figure in a record.
+Columns = dict[str, tuple[str, ...]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("table", nargs="?", choices=sorted(TABLES), help="table to run")
+    parser.add_argument("--data", type=Path, help="folder of the real data sets")
+    parser.add_argument("--work", type=Path, default=Path("runs/tables"), help="scratch folder")
+    parser.add_argument("--seeds", type=int, nargs="*", help="only these seeds")
+    parser.add_argument("--commit", action="store_true", help="git commit each record")
+    parser.add_argument("--render", action="store_true", help="print the table as Markdown")
+    parser.add_argument("--render-all", type=Path, metavar="PAGE", help="write all into a page")
+    options = parser.parse_args()
+    if options.render_all:
+        _render_into(options.render_all)
+    elif options.table is None:
+        parser.error("name a table, or use --render-all")
+    elif options.render:
+        print(render(TABLES[options.table]))
+    else:
+        run_table(TABLES[options.table], options)
+
+
+def run_table(table: TableSpec, options: argparse.Namespace) -> None:
+    seeds = options.seeds if options.seeds is not None else table.seeds
+    for seed in seeds:
+        for row in table.rows:
+            if (row.name, seed) in {(one["row"], one["seed"]) for one in records(table)}:
+                continue
+            print(f"{table.name}: {row.name}, seed {seed}", file=sys.stderr, flush=True)
+            record = _run(table, row, seed, options)
+            _append(table, record)
+            if options.commit:
+                _commit(table, row, seed)
+
+
+def records(table: TableSpec) -> list[dict[str, Any]]:
+    path = RESULTS / f"{table.name}.jsonl"
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _run(table: TableSpec, row: Row, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    import torch
+
+    from taxonet.evaluation import evaluate
+    from taxonet.recipes.verbs import EvaluateConfig, TrainConfig
+    from taxonet.training import train
+
+    work = options.work / table.name / f"seed{seed}"
+    work.mkdir(parents=True, exist_ok=True)
+    data = table.prepare(options.data or Path("data"), work, seed)
+    run = work / "run"
+    shutil.rmtree(run, ignore_errors=True)
+    changes = (*table.common, *row.changes, f"seed={seed}")
+    start = time.monotonic()
+    result = train(
+        TrainConfig(
+            images=data.images,
+            taxonomy=data.taxonomy,
+            recipe=row.recipe,
+            set=changes,
+            out=run,
+            calibration_share=data.calibration_share,
+        ),
+        show_progress=True,
+    )
+    seconds = time.monotonic() - start
+    metrics = evaluate(
+        EvaluateConfig(
+            classifier=result.classifier,
+            images=data.images,
+            region=data.region,
+            unknown=data.unknown,
+            taxon_map=data.taxon_map,
+        )
+    ).metrics
+    return {
+        "row": row.name,
+        "seed": seed,
+        "recipe": row.recipe,
+        "changes": list(changes),
+        "kept_epoch": result.kept_epoch,
+        "train_seconds": round(seconds, 1),
+        "test": _slim(metrics["test"]),
+        "region": _slim(metrics["region"]) if "region" in metrics else None,
+        "open_set": metrics.get("open_set"),
+        "commit": _git("rev-parse", "--short", "HEAD"),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} processors",
+    }
+
+
+def _slim(part: dict[str, Any]) -> dict[str, Any]:
+    """Keep the figures and leave the lists of single classes to metrics.json."""
+    left_out = {"per_class", "confused", "dropped", "unreadable"}
+    return {key: value for key, value in part.items() if key not in left_out}
+
+
+def _append(table: TableSpec, record: dict[str, Any]) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    with (RESULTS / f"{table.name}.jsonl").open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(record) + "\n")
+
+
+def _commit(table: TableSpec, row: Row, seed: int) -> None:
+    path = str(RESULTS / f"{table.name}.jsonl")
+    subprocess.run(["git", "add", path], check=False)
+    message = f"Measure {table.name}: {row.name}, seed {seed}"
+    subprocess.run(["git", "commit", "-q", "-m", message, "--", path], check=False)
+
+
+def _git(*words: str) -> str:
+    found = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"
+
+
+def render(table: TableSpec) -> str:
+    """Return the table as Markdown: mean and spread (standard deviation) over the seeds run."""
+    found = records(table)
+    parts = [f"**{table.caption}**", "", _markdown(table, found, _main_columns(table))]
+    if any(record["region"] for record in found):
+        parts += ["", "Another region and unknown taxa:", ""]
+        parts.append(_markdown(table, found, _REGION_COLUMNS))
+    return "\n".join(parts)
+
+
+def _main_columns(table: TableSpec) -> Columns:
+    finest = table.levels[0]
+    columns: Columns = {f"R@1 {finest}": ("test", "levels", finest, "rank1")}
+    for level in table.levels:
+        columns[f"macro recall {level}"] = ("test", "levels", level, "macro_recall")
+    for group in ("many", "medium", "few"):
+        columns[f"{group}-shot {finest}"] = (
+            "test",
+            "levels",
+            finest,
+            "shot_groups",
+            group,
+            "macro_recall",
+        )
+    return columns
+
+
+_REGION_COLUMNS: Columns = {
+    "region R@1": ("region", "levels", "class", "rank1"),
+    "region macro recall": ("region", "levels", "class", "macro_recall"),
+    "region genus macro recall": ("region", "levels", "genus", "macro_recall"),
+    "TPR": ("open_set", "tpr"),
+    "TNR": ("open_set", "tnr"),
+    "ACC": ("open_set", "acc"),
+    "AUROC": ("open_set", "auroc"),
+}
+
+
+def _markdown(
+    table: TableSpec, found: list[dict[str, Any]], columns: Columns
+) -> str:
+    lines = [
+        "| row | seeds | " + " | ".join(columns) + " | minutes |",
+        "| --- | ---: | " + "---: | " * len(columns) + "---: |",
+    ]
+    for row in table.rows:
+        runs = [record for record in found if record["row"] == row.name]
+        cells = [_cell([_value(run, path) for run in runs]) for path in columns.values()]
+        minutes = _plain_mean([run["train_seconds"] / 60 for run in runs])
+        lines.append(f"| {row.name} | {len(runs)} | " + " | ".join(cells) + f" | {minutes} |")
+    return "\n".join(lines)
+
+
+def _value(record: dict[str, Any], path: tuple[str, ...]) -> float | None:
+    value: Any = record
+    for key in path:
+        value = None if value is None else value.get(key)
+    return None if value is None else float(value)
+
+
+def _cell(values: list[float | None]) -> str:
+    known = [100 * value for value in values if value is not None]
+    if not values:
+        return _NOT_RUN
+    if not known:
+        return "n/a"
+    spread = f" ± {statistics.stdev(known):.1f}" if len(known) > 1 else ""
+    return f"{statistics.mean(known):.1f}{spread}"
+
+
+def _plain_mean(values: list[float]) -> str:
+    return f"{statistics.mean(values):.1f}" if values else _NOT_RUN
+
+
+def _render_into(page: Path) -> None:
+    """Replace what stands between the markers of each table."""
+    text = page.read_text(encoding="utf-8")
+    for name, table in TABLES.items():
+        start, end = f"<!-- table {name} -->", f"<!-- end {name} -->"
+        if start in text and end in text:
+            before, rest = text.split(start, 1)
+            after = rest.split(end, 1)[1]
+            text = f"{before}{start}\n{render(table)}\n{end}{after}"
+    page.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

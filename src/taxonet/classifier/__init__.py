@@ -1,0 +1,21 @@
+"""TaxonClassifier: a folder that names photos."""
+
+from taxonet.classifier.classifier import ScoredBatch, TaxonClassifier
+from taxonet.classifier.embedding import embed_to_file
+from taxonet.classifier.folder import ClassifierParts
+from taxonet.classifier.prediction import PredictionSummary, predict_to_file
+from taxonet.classifier.rows import RowMaker, levels_with_classes
+from taxonet.classifier.settings import Calibration, Preprocessing
+
+__all__ = [
+    "Calibration",
+    "ClassifierParts",
+    "PredictionSummary",
+    "Preprocessing",
+    "RowMaker",
+    "ScoredBatch",
+    "TaxonClassifier",
+    "embed_to_file",
+    "levels_with_classes",
+    "predict_to_file",
+]

@@ -1,0 +1,61 @@
+"""The model card: what a person should know before trusting a classifier."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from taxonet.classifier.folder import ClassifierParts
+
+
+def model_card(parts: ClassifierParts) -> str:
+    """Write the card of a classifier as Markdown, from its own facts alone."""
+    taxonomy, counts = parts.taxonomy, parts.class_counts
+    recipe, calibration = parts.recipe, parts.calibration
+    return "\n".join(
+        [
+            "---",
+            "library_name: taxonet",
+            "pipeline_tag: image-classification",
+            "---",
+            "# A taxonet classifier",
+            "",
+            f"It names {len(counts)} taxa of a taxonomy of {len(taxonomy) - 1} "
+            f"({', '.join(taxonomy.ranks) or 'without ranks'}).",
+            "",
+            "| fact | value |",
+            "| --- | --- |",
+            f"| training photos | {int(counts.sum())} |",
+            f"| photos of the commonest and the rarest taxon | {counts.max()} and {counts.min()} |",
+            f"| backbone, head | {recipe.model.backbone}, {recipe.model.head} |",
+            f"| loss | {recipe.loss.name} |",
+            f"| epochs, batch size, seed | {recipe.epochs}, {recipe.batch_size}, {recipe.seed} |",
+            f"| calibration photos | {calibration.images} |",
+            "",
+            *_statements(parts),
+            "",
+            "```python",
+            "from taxonet import TaxonClassifier",
+            "",
+            'rows = TaxonClassifier.load("path/to/this/folder").predict(["photo.jpg"])',
+            "```",
+            "",
+        ]
+    )
+
+
+def _statements(parts: ClassifierParts) -> list[str]:
+    calibration = parts.calibration
+    if calibration.novelty_threshold is None:
+        return [
+            "There were no calibration photos: no photo is called unknown, and a taxon is named "
+            f"where its probability reaches {calibration.threshold_prob}."
+        ]
+    return [
+        f"A photo is called unknown where its novelty score ({calibration.novelty_score}) is above "
+        f"{calibration.novelty_threshold:.4f}, which accepted {calibration.known_accepted:.0%} of "
+        "the calibration photos. Otherwise the deepest taxon whose summed probability reaches "
+        f"{calibration.threshold_prob:.4f} is named, which was right for at least "
+        f"{calibration.named_right:.0%} of the calibration photos that got a name. Both figures "
+        "hold for photos like the calibration photos, not for other regions or cameras."
+    ]

@@ -1,0 +1,63 @@
+"""Embeddings of any number of photos into a Parquet file, one batch in memory at a time."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from taxonet.classifier.classifier import ScoredBatch, TaxonClassifier
+from taxonet.data.finding import find_images
+from taxonet.errors import ConfigError
+from taxonet.files import atomic_file
+from taxonet.progress import Progress
+from taxonet.recipes.verbs import EmbedConfig
+
+
+def embed_to_file(config: EmbedConfig, *, show_progress: bool = False) -> tuple[int, int]:
+    """Write ``image``, ``embedding`` and ``error`` for each photo, in order.
+
+    Returns:
+        The number of photos, and how many of them were unreadable (their embedding is null).
+
+    Raises:
+        ConfigError: The output exists or is no Parquet file.
+    """
+    if config.out.suffix.lower() != ".parquet":
+        raise ConfigError(f"Embeddings are written as .parquet, got --out {config.out}.")
+    if config.out.exists():
+        raise ConfigError(f"{config.out} exists already. Remove it or choose another --out.")
+    classifier = TaxonClassifier.load(config.classifier, device=config.device)
+    size = classifier.network.head.embedding_size
+    schema = pa.schema(
+        [
+            ("image", pa.string()),
+            ("embedding", pa.list_(pa.float32(), size)),
+            ("error", pa.string()),
+        ]
+    )
+    photos = ((photo, Path(photo)) for photo in find_images(config.images))
+    images = unreadable = 0
+    with (
+        atomic_file(config.out) as path,
+        pq.ParquetWriter(path, schema) as writer,
+        Progress("embedding photos", None, shown=show_progress) as progress,
+    ):
+        for batch in classifier.score(photos, batch_size=config.batch_size, workers=config.workers):
+            writer.write_table(_rows(batch, schema))
+            images += len(batch.names)
+            unreadable += len(batch.broken)
+            progress.advance(len(batch.names))
+    return images, unreadable
+
+
+def _rows(batch: ScoredBatch, schema: pa.Schema) -> pa.Table:
+    vectors = iter(batch.embedding.numpy())
+    places = range(len(batch.names))
+    return pa.table(
+        {
+            "image": batch.names,
+            "embedding": [None if place in batch.broken else next(vectors) for place in places],
+            "error": [batch.broken.get(place) for place in places],
+        },
+        schema=schema,
+    )

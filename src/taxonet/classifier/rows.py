@@ -1,0 +1,149 @@
+"""From scores to answers: one flat row an image, in Darwin Core terms where there is one."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from taxonet.inference.decision import deepest_reaching
+from taxonet.taxonomy import Taxonomy
+from taxonet.taxonomy.propagate import class_to_node_probs
+
+Row = dict[str, Any]
+
+
+class RowMaker:
+    """Turns class probabilities into rows.
+
+    Args:
+        taxonomy: The classifier's tree.
+        class_nodes: Node of each class, ``(c,)``.
+        threshold_prob: The deepest node whose summed probability reaches it is named.
+        novelty_threshold: A photo is unknown where its novelty score is above it; None: never.
+        top_k: Candidates at every rank.
+    """
+
+    def __init__(
+        self,
+        taxonomy: Taxonomy,
+        class_nodes: NDArray[np.int64],
+        *,
+        threshold_prob: float,
+        novelty_threshold: float | None,
+        top_k: int = 1,
+    ) -> None:
+        self.taxonomy, self.class_nodes = taxonomy, class_nodes
+        self.threshold_prob, self.novelty_threshold = threshold_prob, novelty_threshold
+        self.top_k = top_k
+        self.levels = levels_with_classes(taxonomy, class_nodes)
+        self._leaf_classes = _classes_without_class_below(taxonomy, class_nodes)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of a row's fields, in order."""
+        ranks = [
+            column
+            for rank in self.levels
+            for place in range(1, self.top_k + 1)
+            for column in _rank_columns(rank, place)
+        ]
+        first = ["image", "scientificName", "taxonRank", "probability", "rule", "noveltyScore"]
+        return [*first, *ranks, "error"]
+
+    def rows(self, images: list[str], probs: Tensor, novelty: Tensor) -> list[Row]:
+        """Make the rows of a batch.
+
+        Args:
+            images: Name of each image.
+            probs: Class probabilities ``(B, c)``.
+            novelty: Novelty scores ``(B,)``, higher is more novel.
+        """
+        node_probs = class_to_node_probs(self.taxonomy, self.class_nodes, probs)  # (B, n)
+        # Something is certainly in the picture, also where a restriction took away what it is.
+        node_probs[:, 0] = 1.0
+        named = deepest_reaching(
+            self.taxonomy, node_probs, threshold_prob=self.threshold_prob
+        ).tolist()
+        by_rank = {rank: self._best_of(node_probs, nodes) for rank, nodes in self.levels.items()}
+        rows = []
+        for index, (image, node) in enumerate(zip(images, named, strict=True)):
+            row: Row = dict.fromkeys(self.columns)
+            row |= {"image": image, "noveltyScore": float(novelty[index])}
+            row |= self._decision(node, float(node_probs[index, node]), row["noveltyScore"])
+            for rank, (names, values) in by_rank.items():
+                for place in range(min(self.top_k, len(values[index]))):
+                    name_column, probability_column = _rank_columns(rank, place + 1)
+                    row[name_column] = names[index][place]
+                    row[probability_column] = values[index][place]
+            rows.append(row)
+        return rows
+
+    def unreadable(self, image: str, reason: str) -> Row:
+        """Make the row of an image that cannot be read."""
+        return dict.fromkeys(self.columns) | {
+            "image": image,
+            "rule": "unreadable",
+            "error": reason,
+        }
+
+    def _decision(self, node: int, probability: float, novelty: float) -> Row:
+        too_novel = self.novelty_threshold is not None and novelty > self.novelty_threshold
+        if too_novel or node == 0:
+            return {"rule": "unknown"}
+        rank = self.taxonomy.rank_name(node)
+        return {
+            "scientificName": self.taxonomy.names[node],
+            "taxonRank": rank,
+            "probability": probability,
+            "rule": "leaf"
+            if node in self._leaf_classes
+            else f"rolled up to {rank or 'an inner node'}",
+        }
+
+    def _best_of(
+        self, node_probs: Tensor, nodes: NDArray[np.int64]
+    ) -> tuple[list[list[str]], list[list[float]]]:
+        probs = node_probs[:, torch.from_numpy(nodes).to(node_probs.device)]
+        # A stable sort settles ties by node index, whatever the batch.
+        values, order = probs.sort(dim=1, descending=True, stable=True)
+        names = [
+            [str(self.taxonomy.names[nodes[column]]) for column in row]
+            for row in order[:, : self.top_k].tolist()
+        ]
+        return names, values[:, : self.top_k].tolist()
+
+
+def levels_with_classes(
+    taxonomy: Taxonomy, class_nodes: NDArray[np.int64]
+) -> dict[str, NDArray[np.int64]]:
+    """Return, for each rank, the nodes that are a class or have one below; coarse to fine.
+
+    A tree without ranks gets its depths instead, called ``level_1`` and so on.
+    """
+    held = np.zeros(len(taxonomy), dtype=bool)
+    for node in class_nodes:
+        held[taxonomy.ancestors(int(node))] = True
+    if taxonomy.ranks:
+        every = {rank: np.asarray(taxonomy.at_rank(rank)) for rank in taxonomy.ranks}
+    else:
+        depths = range(1, int(taxonomy.depth.max()) + 1)
+        every = {f"level_{depth}": np.flatnonzero(taxonomy.depth == depth) for depth in depths}
+    return {
+        rank: nodes[held[nodes]].astype(np.int64)
+        for rank, nodes in every.items()
+        if held[nodes].any()
+    }
+
+
+def _classes_without_class_below(
+    taxonomy: Taxonomy, class_nodes: NDArray[np.int64]
+) -> frozenset[int]:
+    above = {int(node) for leaf in class_nodes for node in taxonomy.ancestors(int(leaf))[1:]}
+    return frozenset(int(node) for node in class_nodes) - above
+
+
+def _rank_columns(rank: str, place: int) -> tuple[str, str]:
+    suffix = "" if place == 1 else f"_{place}"
+    return f"{rank}{suffix}", f"{rank}{suffix}_probability"

@@ -1,0 +1,93 @@
+"""The tree of verbs, and how errors reach the user."""
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from taxonet.cli import (
+    demo,
+    doctor,
+    draw_flora,
+    embed,
+    evaluate,
+    inspect_photos,
+    listing,
+    predict,
+    split_photos,
+    train,
+)
+from taxonet.cli.draw_flora import FloraVerb
+from taxonet.cli.options import verb
+from taxonet.errors import ConfigError, TaxonetError
+from taxonet.recipes.verbs import (
+    DemoConfig,
+    EmbedConfig,
+    EvaluateConfig,
+    InspectConfig,
+    PredictConfig,
+    SplitConfig,
+    TrainConfig,
+)
+from taxonet.version import __version__
+
+_RAN_BUT_BAD_INPUT, _USAGE, _INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(
+    name="taxonet",
+    help="Names species from photos: right about rare ones, aware of the taxonomy, honest about "
+    "the unknown.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+data = typer.Typer(help="Look at photos, split them, or draw a flora.", no_args_is_help=True)
+app.add_typer(data, name="data")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"taxonet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Take the options of taxonet itself; the verbs do the work."""
+
+
+data.command("inspect")(verb(InspectConfig, inspect_photos.run))
+data.command("split")(verb(SplitConfig, split_photos.run))
+data.command("flora")(verb(FloraVerb, draw_flora.run))
+app.command("train")(verb(TrainConfig, train.run))
+app.command("evaluate")(verb(EvaluateConfig, evaluate.run))
+app.command("predict")(verb(PredictConfig, predict.run))
+app.command("embed")(verb(EmbedConfig, embed.run))
+app.command("list")(listing.run)
+app.command("doctor")(doctor.run)
+app.command("demo")(verb(DemoConfig, demo.run))
+
+
+def main() -> None:
+    """Run the command line; errors are for the user, with a next step and no traceback.
+
+    Exit code 0: done. 1: it ran and found bad input. 2: the call itself is wrong. 130: Ctrl-C.
+    """
+    try:
+        app()
+    except ConfigError as error:
+        _stop(error, _USAGE)
+    except (TaxonetError, OSError) as error:
+        _stop(error, _RAN_BUT_BAD_INPUT)
+    except KeyboardInterrupt:
+        _stop("Stopped.", _INTERRUPTED)
+
+
+def _stop(message: object, code: int) -> None:
+    Console(stderr=True).print("Error:" if code != _INTERRUPTED else "", message, markup=False)
+    sys.exit(code)

@@ -1,0 +1,37 @@
+"""`taxonet evaluate`."""
+
+from taxonet.cli.screen import say, show
+from taxonet.recipes.verbs import EvaluateConfig
+
+
+def run(config: EvaluateConfig) -> None:
+    """Judge, print the tables, write metrics.json and report.html."""
+    from rich.console import Group
+
+    from taxonet.evaluation import evaluate
+    from taxonet.files import write_json
+    from taxonet.report import evaluation_report, summary_tables, terminal_table, write_html
+
+    evaluation = evaluate(config, show_progress=True)
+    out = config.out or config.classifier.parent
+    evaluations = {config.classifier.parent.name or "classifier": evaluation}
+    write_json(out / "metrics.json", evaluation.metrics)
+    write_json(config.classifier / "metrics.json", evaluation.metrics)
+    report = evaluation_report(evaluations, title=f"taxonet: {config.classifier}")
+    write_html(report, out / "report.html")
+    show(Group(*(terminal_table(table) for table in summary_tables(evaluations))))
+    for part in ("test", "region"):
+        if part in evaluation.metrics:
+            _say_what_matched(part, evaluation.metrics[part])
+    say(f"Figures: {out / 'metrics.json'}")
+    say(f"Report:  {out / 'report.html'}")
+
+
+def _say_what_matched(part: str, found: dict[str, object]) -> None:
+    say(
+        f"{part}: {found['matched_images']} photos of {found['matched_taxa']} taxa matched, "
+        f"{found['dropped_images']} photos of {found['dropped_taxa']} labels dropped, "
+        f"{found['unknown_images']} mapped to unknown."
+    )
+    if found.get("seen_in_training"):
+        say(f"Warning: {found['seen_in_training']} of the photos judged were trained on.")

@@ -1,0 +1,193 @@
+"""From draws to batches of tensors; a broken image becomes a record, never a stopped run."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from taxonet.data.decoding import BrokenImage, ImageSource, load_image
+from taxonet.data.sampling import Draw
+from taxonet.data.table import ImageTable
+from taxonet.data.transforms import Transform, keyed
+from taxonet.errors import ConfigError, did_you_mean
+
+Item = TypeVar("Item")
+
+
+class Broken(NamedTuple):
+    """A row whose image cannot be used, and why."""
+
+    row: int
+    reason: str
+
+
+class Sample(NamedTuple):
+    """A transformed image ``(3, S, S)`` uint8 of a row; ``tail`` marks the view ``tail``."""
+
+    image: Tensor
+    row: int
+    tail: bool
+
+
+class Batch(NamedTuple):
+    """The good images of a batch in the order of its draws, and the broken ones.
+
+    Shapes: ``images`` ``(B, 3, S, S)`` uint8, ``rows`` ``(B,)`` int64, ``tail`` ``(B,)`` bool.
+    B may be 0.
+    """
+
+    images: Tensor
+    rows: Tensor
+    tail: Tensor
+    broken: list[Broken]
+
+
+class ImageDataset(Dataset[Sample | Broken]):
+    """Reads, decodes and transforms the image of a draw.
+
+    What comes back depends on the seed, the epoch, the image's name, the view and the draw's
+    number alone, so it is the same in any worker and in any order.
+
+    Args:
+        table: The images that the rows of the draws point to.
+        views: Transforms by name: ``train``, ``tail``, ``plain``.
+        image_size: Side of the images that the transforms return.
+        seed: Key of the transforms' randomness.
+    """
+
+    def __init__(
+        self, table: ImageTable, views: Mapping[str, Transform], *, image_size: int, seed: int = 0
+    ) -> None:
+        self.table, self.views = table, dict(views)
+        self.image_size, self.seed = image_size, seed
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def name(self, row: int) -> str:
+        """Return the path or id of the image in a row."""
+        return self.table.name(row)
+
+    def __getitem__(self, draw: Draw) -> Sample | Broken:
+        if draw.view not in self.views:
+            raise ConfigError(
+                f"The data set has no view {draw.view!r}.{did_you_mean(draw.view, self.views)} "
+                f"Views: {', '.join(self.views)}."
+            )
+        key = (self.seed, draw.epoch, self.name(draw.row), draw.view, draw.number)
+        try:
+            pixels = _read(self.table.source(draw.row), self.image_size)
+            image = keyed(self.views[draw.view], pixels, *key)
+        except BrokenImage as error:
+            return Broken(draw.row, error.reason)
+        return Sample(image, draw.row, draw.view == "tail")
+
+
+def make_loader(
+    dataset: ImageDataset, batches: Iterable[Sequence[Draw]], *, workers: int = 0
+) -> Iterator[Batch]:
+    """Yield one `Batch` for each list of draws, in order.
+
+    Args:
+        dataset: Reads the images.
+        batches: Lists of draws, such as ``plan.batches(epoch)``; it may be a stream.
+        workers: Processes that read ahead; 0 reads in this one. The batches are the same.
+    """
+    return iter(_loader(dataset, batches, workers=workers))
+
+
+def stream_batches(
+    sources: Iterable[Item],
+    transform: Transform,
+    *,
+    image_size: int,
+    batch_size: int,
+    workers: int = 0,
+) -> Iterator[tuple[list[Item], Batch]]:
+    """Yield batches of a stream of images, in its order, holding only a few batches at a time.
+
+    Args:
+        sources: Paths, encoded bytes, PIL images or arrays, as `load_image` takes them.
+        transform: Applied to each image.
+        image_size: Side of the images that the transform returns.
+        batch_size: Images in a batch, broken ones included.
+        workers: Processes that read ahead.
+
+    Yields:
+        The sources of the batch, and the batch; ``rows`` are positions among these sources.
+    """
+    waiting: deque[list[Item]] = deque()
+
+    def chunks() -> Iterator[list[tuple[int, Item]]]:
+        stream = iter(sources)
+        while chunk := list(islice(stream, batch_size)):
+            waiting.append(chunk)
+            yield list(enumerate(chunk))
+
+    loader = _loader(_Stream(transform, image_size=image_size), chunks(), workers=workers)
+    for batch in loader:
+        yield waiting.popleft(), batch
+
+
+class _Stream(Dataset[Sample | Broken]):
+    """Reads what it is handed: the item is the source itself, with its place in the batch."""
+
+    def __init__(self, transform: Transform, *, image_size: int) -> None:
+        self.transform, self.image_size = transform, image_size
+
+    def __getitem__(self, item: tuple[int, ImageSource]) -> Sample | Broken:
+        row, source = item
+        try:
+            return Sample(self.transform(_read(source, self.image_size)), row, False)
+        except BrokenImage as error:
+            return Broken(row, error.reason)
+
+
+class _Collate:
+    """Stacks what came out well and lists the rest."""
+
+    def __init__(self, image_size: int) -> None:
+        self.image_size = image_size
+
+    def __call__(self, items: list[Sample | Broken]) -> Batch:
+        good = [item for item in items if isinstance(item, Sample)]
+        empty = torch.empty((0, 3, self.image_size, self.image_size), dtype=torch.uint8)
+        return Batch(
+            images=torch.stack([sample.image for sample in good]) if good else empty,
+            rows=torch.tensor([sample.row for sample in good], dtype=torch.int64),
+            tail=torch.tensor([sample.tail for sample in good], dtype=torch.bool),
+            broken=[item for item in items if isinstance(item, Broken)],
+        )
+
+
+def _loader(
+    dataset: ImageDataset | _Stream, batches: Iterable[Sequence[object]], *, workers: int
+) -> DataLoader[Batch]:
+    # The loader's types know only samples and lists; what it yields is what is collated.
+    samples: Dataset[Any] = dataset
+    plan: Iterable[Any] = batches
+    return DataLoader(
+        samples,
+        batch_sampler=plan,
+        num_workers=workers,
+        collate_fn=_Collate(dataset.image_size),
+        # Without its own generator the loader would draw from torch's global stream.
+        generator=torch.Generator(),
+    )
+
+
+def _read(source: ImageSource, image_size: int) -> Tensor:
+    # Twice the size leaves a random crop enough pixels, and JPEG its cheap small decoding.
+    image = load_image(source, at_least=2 * image_size)
+    return _to_tensor(image)
+
+
+def _to_tensor(image: Image.Image) -> Tensor:
+    pixels = torch.from_numpy(np.array(image))  # (H, W, 3); a copy, for PIL's array is read-only
+    return pixels.permute(2, 0, 1).contiguous()

@@ -1,0 +1,142 @@
+"""What happens to a decoded image before the network sees it, by name.
+
+A transform maps a uint8 tensor ``(3, H, W)`` to a uint8 tensor ``(3, S, S)``. Pixels stay uint8
+until they are on the device, where `normalise` turns a whole batch to floats.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+
+from taxonet.data.decoding import BrokenImage
+from taxonet.registry import TRANSFORMS
+from taxonet.seeds import seed_of
+
+Transform = Callable[[Tensor], Tensor]
+Fit = Literal["crop", "pad"]
+
+
+def keyed(transform: Transform, image: Tensor, *key: int | str) -> Tensor:
+    """Apply a transform whose randomness depends on the key alone.
+
+    Torch's global random state is as before afterwards.
+
+    Example:
+        >>> flip = v2.RandomHorizontalFlip()
+        >>> image = torch.arange(12, dtype=torch.uint8).reshape(3, 2, 2)
+        >>> bool((keyed(flip, image, 0, "a.jpg") == keyed(flip, image, 0, "a.jpg")).all())
+        True
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(*key))
+        return transform(image)
+
+
+def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    r"""Turn a batch of uint8 pixels to floats: $(x / 255 - mean) / std$.
+
+    Args:
+        images: ``(B, 3, H, W)`` uint8.
+        mean: Mean of each colour, 0 to 1.
+        std: Standard deviation of each colour, in the same unit.
+
+    Returns:
+        ``(B, 3, H, W)`` float32 on the same device.
+
+    Example:
+        >>> white = torch.full((1, 3, 1, 1), 255, dtype=torch.uint8)
+        >>> normalise(white, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)).flatten().tolist()
+        [2.0, 2.0, 2.0]
+    """
+    shift = torch.tensor(mean, device=images.device).view(-1, 1, 1)  # (3, 1, 1)
+    spread = torch.tensor(std, device=images.device).view(-1, 1, 1)
+    return (images.float() / 255 - shift) / spread
+
+
+@TRANSFORMS.register("plain")
+def plain(image_size: int, *, fit: Fit = "crop") -> Transform:
+    """Return the transform for judging and predicting: resize, no randomness.
+
+    ``crop`` takes the middle square, which keeps a plant's proportions; ``pad`` adds white to
+    make a square, which also keeps the ends of a long leaf. An
+    image that already has the size passes unchanged.
+    """
+    # The square first: a sliver scaled by its shorter side would be huge before it is cropped.
+    square = _square(fit, at_most=image_size)
+    return _in_turn(square, v2.Resize((image_size, image_size), antialias=True))
+
+
+@TRANSFORMS.register("crop_flip")
+def crop_flip(
+    image_size: int, *, fit: Fit = "crop", smallest_area: float = 0.5, flip_prob: float = 0.5
+) -> Transform:
+    """Return the usual training transform: a random part of the image, mirrored or not.
+
+    The part covers from ``smallest_area`` to all of the image: less would often miss the plant.
+    ``fit`` should be what `plain` is given at prediction.
+    """
+    crop = v2.RandomResizedCrop(image_size, scale=(smallest_area, 1.0), antialias=True)
+    padding = [_square(fit, at_most=2 * image_size)] if fit == "pad" else []
+    return _in_turn(*padding, crop, v2.RandomHorizontalFlip(flip_prob))
+
+
+@TRANSFORMS.register("augmix")
+def augmix(
+    image_size: int, *, fit: Fit = "crop", severity: int = 3, mixture_width: int = 3
+) -> Transform:
+    """Return `crop_flip` followed by AugMix: a mixture of chains of mild distortions.
+
+    Reference:
+        Hendrycks et al., "AugMix: A Simple Data Processing Method to Improve Robustness and
+        Uncertainty" (ICLR 2020), algorithm 1.
+    """
+    mix = v2.AugMix(severity=severity, mixture_width=mixture_width)
+    return _in_turn(crop_flip(image_size, fit=fit), mix)
+
+
+@TRANSFORMS.register("none")
+def none(image_size: int) -> Transform:
+    """Return a check that images have the size already; an image of another size is broken."""
+    return partial(_require_size, side=image_size)
+
+
+def _require_size(image: Tensor, *, side: int) -> Tensor:
+    height, width = image.shape[-2:]
+    if (height, width) != (side, side):
+        raise BrokenImage(
+            f"{width} x {height} pixels, but without a transform it must be {side} x {side}"
+        )
+    return image
+
+
+def _in_turn(*transforms: Transform) -> Transform:
+    composed: Transform = v2.Compose(list(transforms))
+    return composed
+
+
+def _square(fit: Fit, *, at_most: int) -> Transform:
+    return partial(_pad_to_square, at_most=at_most) if fit == "pad" else _middle_square
+
+
+def _middle_square(image: Tensor) -> Tensor:
+    height, width = image.shape[-2:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return image[..., top : top + side, left : left + side]
+
+
+def _pad_to_square(image: Tensor, *, at_most: int) -> Tensor:
+    """Add white around the image; shrink it first, for a sliver would make a huge square."""
+    height, width = image.shape[-2:]
+    shrink = min(1.0, at_most / max(height, width))
+    if shrink < 1:
+        height, width = max(1, round(height * shrink)), max(1, round(width * shrink))
+        image = v2.functional.resize(image, [height, width], antialias=True)
+    side = max(height, width)
+    left, top = (side - width) // 2, (side - height) // 2
+    margins = (left, side - width - left, top, side - height - top)
+    return torch.nn.functional.pad(image, margins, value=255)

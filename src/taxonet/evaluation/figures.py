@@ -1,0 +1,162 @@
+"""From counts to the figures of ``metrics.json``."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from taxonet.classifier import Calibration, TaxonClassifier
+from taxonet.data.long_tail import SHOT_GROUPS
+from taxonet.evaluation.judge import CLASS_LEVEL, Judgement, LevelCounts
+from taxonet.metrics import (
+    ReliabilityCurve,
+    accuracy,
+    class_f1,
+    class_precision,
+    class_recall,
+    expected_calibration_error,
+    macro_recall,
+    most_confused,
+    open_set_metrics,
+    recall_by_group,
+    reliability_curve,
+    summarise_recall,
+)
+
+Figures = dict[str, Any]
+_PAIRS = 10
+
+
+def level_figures(level: LevelCounts) -> Figures:
+    """Return R@1, top-5 and the macro averages of a level, overall and by shot group."""
+    return {
+        **asdict(summarise_recall(level.confusion)),
+        "top5": accuracy(level.top5),
+        "macro_top5": macro_recall(level.top5),
+        "taxa": len(level.nodes),
+        "shot_groups": {
+            name: asdict(group)
+            for name, group in recall_by_group(
+                level.confusion, level.groups, order=SHOT_GROUPS
+            ).items()
+        },
+    }
+
+
+def class_figures(level: LevelCounts) -> list[Figures]:
+    """Return one record a taxon of the level: training and test photos, recall, precision, F1."""
+    counts = level.confusion
+    columns = zip(
+        level.names,
+        level.train_counts.tolist(),
+        level.groups,
+        counts.images.tolist(),
+        _or_none(class_recall(counts)),
+        _or_none(class_precision(counts)),
+        _or_none(class_f1(counts)),
+        strict=True,
+    )
+    names = ("taxon", "train_images", "shot_group", "images", "recall", "precision", "f1")
+    return [dict(zip(names, row, strict=True)) for row in columns]
+
+
+def confused_figures(classifier: TaxonClassifier, level: LevelCounts) -> Figures:
+    """Return the most confused pairs inside one genus and across genera."""
+    taxonomy = classifier.taxonomy
+    genus = (
+        taxonomy.ancestor_at_rank(level.nodes, "genus")
+        if "genus" in taxonomy.ranks
+        else np.asarray(taxonomy.parent)[level.nodes]
+    )
+    pairs = most_confused(level.confusion, k=_PAIRS, genus_of=genus)
+    return {
+        kind: [
+            {
+                "truth": level.names[pair.truth],
+                "predicted": level.names[pair.predicted],
+                "images": pair.images,
+                "share": pair.share,
+            }
+            for pair in found
+        ]
+        for kind, found in (("inside_genus", pairs.inside), ("across_genera", pairs.across))
+    }
+
+
+def calibration_figures(judgement: Judgement) -> Figures:
+    """Return the expected calibration error of the most probable class."""
+    return {"ece": expected_calibration_error(reliability_of(judgement))}
+
+
+def reliability_of(judgement: Judgement) -> ReliabilityCurve:
+    """Return stated probability against found accuracy of the most probable class."""
+    right = np.array(judgement.truth) == np.array(judgement.predicted)
+    return reliability_curve(np.clip(judgement.prob, 0, 1), right)
+
+
+def decision_figures(classifier: TaxonClassifier, judgement: Judgement) -> Figures:
+    """Say how often the decision rule names something, at which rank, and how often rightly."""
+    taxonomy, calibration = classifier.taxonomy, classifier.calibration
+    named = np.array(judgement.named)
+    novel = _flagged(judgement, calibration)
+    spoken = (named > 0) & ~novel
+    right = np.array(
+        [
+            node in taxonomy.ancestors(truth)
+            for node, truth in zip(named.tolist(), judgement.truth, strict=True)
+        ],
+        dtype=bool,
+    )
+    ranks = [taxonomy.rank_name(int(node)) or "none" for node in named[spoken]]
+    return {
+        "threshold_prob": calibration.threshold_prob,
+        "images": len(named),
+        "flagged_unknown": int(novel.sum()),
+        "nothing_named": int(((named == 0) & ~novel).sum()),
+        "named": int(spoken.sum()),
+        "named_right": float(right[spoken].mean()) if spoken.any() else None,
+        "named_at_rank": {rank: ranks.count(rank) for rank in dict.fromkeys(ranks)},
+    }
+
+
+def open_set_figures(
+    calibration: Calibration, known: Judgement, unknown: Judgement
+) -> Figures | None:
+    """Return TPR, TNR, their mean ACC, AUROC, AUPR and FPR@95; None without a threshold."""
+    if calibration.novelty_threshold is None:
+        return None
+    found = open_set_metrics(
+        known.novelty, unknown.novelty, threshold=calibration.novelty_threshold
+    )
+    return {
+        "score": calibration.novelty_score,
+        "threshold": calibration.novelty_threshold,
+        "known_images": len(known.novelty),
+        "unknown_images": len(unknown.novelty),
+        **asdict(found),
+    }
+
+
+def all_levels(judgement: Judgement) -> dict[str, Figures]:
+    """Return the figures of every level, the classes first, then fine to coarse."""
+    return {name: level_figures(level) for name, level in judgement.levels.items()}
+
+
+def shown_levels(judgement: Judgement) -> dict[str, LevelCounts]:
+    """Leave out the class level where it says the same as the finest rank."""
+    levels = dict(judgement.levels)
+    classes = levels[CLASS_LEVEL].nodes
+    others = [level.nodes for name, level in levels.items() if name != CLASS_LEVEL]
+    if any(np.array_equal(classes, nodes) for nodes in others):
+        del levels[CLASS_LEVEL]
+    return levels
+
+
+def _flagged(judgement: Judgement, calibration: Calibration) -> Any:
+    if calibration.novelty_threshold is None:
+        return np.zeros(len(judgement.novelty), dtype=bool)
+    return np.array(judgement.novelty) > calibration.novelty_threshold
+
+
+def _or_none(values: Any) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in values]

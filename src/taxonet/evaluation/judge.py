@@ -1,0 +1,157 @@
+"""Runs a classifier over labelled photos and keeps what every figure is made from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from taxonet.classifier import TaxonClassifier, levels_with_classes
+from taxonet.data.long_tail import shot_groups
+from taxonet.data.table import ImageTable
+from taxonet.inference.decision import deepest_reaching
+from taxonet.metrics import ConfusionCounts, HitCounts, top_k_hits
+from taxonet.progress import Progress
+from taxonet.taxonomy import Taxonomy
+from taxonet.taxonomy.propagate import class_to_node_probs
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+#: The level of the classes themselves, whatever their ranks.
+CLASS_LEVEL = "class"
+_TOP = 5
+
+
+class LevelCounts:
+    """What is counted at one level: a rank of the taxonomy, or the classes themselves.
+
+    Args:
+        taxonomy: The tree.
+        nodes: The taxa of the level that the classifier can name, ``(m,)``.
+        train_counts: Training photos below each, ``(m,)``.
+    """
+
+    def __init__(self, taxonomy: Taxonomy, nodes: IntArray, train_counts: IntArray) -> None:
+        self.nodes, self.train_counts = nodes, train_counts
+        self.names = [str(taxonomy.names[node]) for node in nodes]
+        self.groups = [str(group) for group in shot_groups(train_counts)]
+        self.confusion = ConfusionCounts(len(nodes))
+        self.top5 = HitCounts(len(nodes))
+        self._taxonomy = taxonomy
+        self._place = {int(node): place for place, node in enumerate(nodes)}
+
+    def places_of(self, truth_nodes: IntArray) -> IntArray:
+        """Return the place in ``nodes`` of each truth or its ancestor; -1 where none is there."""
+        return np.array([self._first_held(int(node)) for node in truth_nodes], dtype=np.int64)
+
+    def add(self, truth_places: IntArray, probs: torch.Tensor) -> None:
+        """Count a batch: places of the truth, and probabilities ``(B, m)`` of the level's taxa."""
+        known = truth_places >= 0
+        if not known.any():
+            return
+        ranked = probs[torch.from_numpy(known)].topk(min(_TOP, probs.shape[1]), dim=1).indices
+        truth = truth_places[known]
+        self.confusion.update(truth, ranked[:, 0].numpy())
+        self.top5.update(truth, top_k_hits(ranked.numpy(), truth))
+
+    def _first_held(self, node: int) -> int:
+        if node < 0:
+            return -1
+        for above in self._taxonomy.ancestors(node):
+            if int(above) in self._place:
+                return self._place[int(above)]
+        return -1
+
+
+@dataclass
+class Judgement:
+    """Counts at every level, and a few numbers for each photo; nothing of size images x classes.
+
+    Arrays hold the readable photos in the order they were given.
+    """
+
+    levels: dict[str, LevelCounts]
+    rows: list[int] = field(default_factory=list)
+    """Row of each readable photo in the table."""
+    truth: list[int] = field(default_factory=list)
+    """True node of each photo, -1 where unknown."""
+    predicted: list[int] = field(default_factory=list)
+    """Node of the most probable class."""
+    prob: list[float] = field(default_factory=list)
+    """Its probability."""
+    named: list[int] = field(default_factory=list)
+    """Node that the decision rule names; 0 for none."""
+    novelty: list[float] = field(default_factory=list)
+    norm: list[float] = field(default_factory=list)
+    """Embedding norm before normalisation."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Name and reason of each photo that could not be read."""
+
+
+def judge(
+    classifier: TaxonClassifier,
+    table: ImageTable,
+    truth_nodes: Sequence[int] | IntArray,
+    *,
+    batch_size: int = 64,
+    workers: int = 0,
+    what: str = "judging",
+    shown: bool = False,
+) -> Judgement:
+    """Run the classifier over photos whose true node is known.
+
+    Args:
+        classifier: What is judged.
+        table: Photos.
+        truth_nodes: True node of each photo, ``(N,)``; -1 for a taxon outside the tree.
+        batch_size: Photos per forward pass.
+        workers: Reading processes.
+        what: Word for the progress bar.
+        shown: Show progress.
+    """
+    truth = np.asarray(truth_nodes, dtype=np.int64)
+    found = Judgement(levels_of(classifier))
+    photos = ((table.name(row), table.source(row)) for row in range(len(table)))
+    start = 0
+    with Progress(what, len(table), shown=shown) as progress:
+        for batch in classifier.score(photos, batch_size=batch_size, workers=workers):
+            places = range(len(batch.names))
+            good = [start + place for place in places if place not in batch.broken]
+            found.unreadable |= {batch.names[place]: why for place, why in batch.broken.items()}
+            start += len(batch.names)
+            progress.advance(len(batch.names))
+            if not good:
+                continue
+            probs = classifier.probabilities(batch.logits)
+            node_probs = class_to_node_probs(classifier.taxonomy, classifier.class_nodes, probs)
+            for name, level in found.levels.items():
+                at_level = probs if name == CLASS_LEVEL else node_probs[:, level.nodes.tolist()]
+                level.add(level.places_of(truth[good]), at_level)
+            best = probs.max(dim=1)
+            found.rows += good
+            found.truth += truth[good].tolist()
+            found.predicted += classifier.class_nodes[best.indices.numpy()].tolist()
+            found.prob += best.values.tolist()
+            found.named += deepest_reaching(
+                classifier.taxonomy,
+                node_probs,
+                threshold_prob=classifier.calibration.threshold_prob,
+            ).tolist()
+            found.novelty += classifier.novelty(batch).tolist()
+            found.norm += torch.linalg.vector_norm(batch.embedding, dim=1).tolist()
+    return found
+
+
+def levels_of(classifier: TaxonClassifier) -> dict[str, LevelCounts]:
+    """Return empty counts for the classes and for every rank, finest first."""
+    taxonomy, class_nodes = classifier.taxonomy, classifier.class_nodes
+    below = np.zeros(len(taxonomy), dtype=np.int64)
+    below[class_nodes] = classifier.class_counts
+    for node in range(len(taxonomy) - 1, 0, -1):  # children come after their parents
+        below[taxonomy.parent[node]] += below[node]
+    levels = {CLASS_LEVEL: LevelCounts(taxonomy, class_nodes, classifier.class_counts)}
+    for rank, nodes in reversed(levels_with_classes(taxonomy, class_nodes).items()):
+        levels[rank] = LevelCounts(taxonomy, nodes, below[nodes])
+    return levels

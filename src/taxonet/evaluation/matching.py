@@ -1,0 +1,101 @@
+"""Labels of any photo set as nodes of a classifier's tree, with a count of what did not match."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from taxonet.data.table import ImageTable
+from taxonet.errors import DataError, did_you_mean
+from taxonet.taxonomy import Taxonomy, match_labels
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class MatchedPhotos:
+    """Photos sorted by what the classifier can know of them.
+
+    Reference: TaxoNet, section 5.2 ("instance-level matching", in our reading).
+    """
+
+    known: ImageTable
+    """Photos whose taxon is a class of the classifier."""
+    nodes: NDArray[np.int64]
+    """Node of each of them, ``(M,)``."""
+    unknown: ImageTable
+    """Photos that the map calls ``unknown``."""
+    dropped: dict[str, int]
+    """Label and number of photos of the rest: not in the tree, or no class."""
+
+    @property
+    def facts(self) -> dict[str, int]:
+        """How many photos and taxa matched and how many did not."""
+        return {
+            "matched_images": len(self.known),
+            "matched_taxa": len(np.unique(self.nodes)),
+            "unknown_images": len(self.unknown),
+            "dropped_images": sum(self.dropped.values()),
+            "dropped_taxa": len(self.dropped),
+        }
+
+
+def match_photos(
+    table: ImageTable,
+    taxonomy: Taxonomy,
+    class_nodes: NDArray[np.int64],
+    *,
+    taxon_map: Path | None = None,
+) -> MatchedPhotos:
+    """Find the node of each photo's label, through a map where there is one.
+
+    Args:
+        table: Labelled photos.
+        taxonomy: The classifier's tree.
+        class_nodes: Nodes that carried training labels, ``(c,)``.
+        taxon_map: CSV with the columns ``label`` and ``path``; see `read_taxon_map`.
+    """
+    labels = table.frame["taxon"]
+    mapped = labels if taxon_map is None else _through_map(labels, read_taxon_map(taxon_map))
+    wanted = sorted(set(mapped.dropna()) - {UNKNOWN})
+    report = match_labels(wanted, taxonomy)
+    node_of = {match.label: match.nodes[0] for match in report.matches if match.found}
+    nodes = np.array([node_of.get(label, -1) for label in mapped], dtype=np.int64)
+    is_known = np.isin(nodes, class_nodes)
+    is_unknown = (mapped == UNKNOWN).to_numpy(dtype=bool)
+    lost = labels[~is_known & ~is_unknown].fillna("(no label)").value_counts()
+    return MatchedPhotos(
+        known=table.rows(is_known),
+        nodes=nodes[is_known],
+        unknown=table.rows(is_unknown),
+        dropped={str(label): int(count) for label, count in lost.items()},
+    )
+
+
+def read_taxon_map(path: Path) -> dict[str, str]:
+    """Read what another set's labels mean here.
+
+    The column ``path`` holds a label or unique name of the classifier's taxonomy, a full path
+    such as ``Rosaceae/Rosa/Rosa canina``, or ``unknown``.
+
+    Raises:
+        DataError: A column is missing, or a label has two meanings.
+    """
+    frame = pd.read_csv(path, dtype=str, encoding="utf-8-sig").fillna("")
+    for column in ("label", "path"):
+        if column not in frame:
+            raise DataError(
+                f"{path} needs the columns label and path; {column} is missing."
+                f"{did_you_mean(column, frame.columns)}"
+            )
+    twice = frame["label"][frame["label"].duplicated()]
+    if len(twice):
+        raise DataError(f"{path} maps {twice.iloc[0]!r} twice; keep one row a label.")
+    return dict(zip(frame["label"].str.strip(), frame["path"].str.strip(), strict=True))
+
+
+def _through_map(labels: pd.Series, meaning: dict[str, str]) -> pd.Series:
+    """Translate the labels that the map has; the others keep their own name."""
+    return labels.map(lambda label: meaning.get(label, label) or None)

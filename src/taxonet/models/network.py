@@ -1,0 +1,102 @@
+"""Backbone and head as one network: images to embeddings and scores."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from taxonet.models.backbones import build_backbone
+from taxonet.models.heads import Head
+from taxonet.registry import HEADS
+from taxonet.seeds import seed_of
+
+
+class Output(NamedTuple):
+    """What a network says about a batch.
+
+    Attributes:
+        embedding: ``(B, d)``, not normalised.
+        scores: ``(B, c)``, logits or cosines as ``head.kind`` says.
+    """
+
+    embedding: Tensor
+    scores: Tensor
+
+
+class Network(nn.Module):
+    """A backbone and the head on its embeddings.
+
+    Args:
+        backbone: Maps images ``(B, 3, H, W)`` to embeddings ``(B, d)``.
+        head: Maps embeddings to scores ``(B, c)``.
+
+    Example:
+        >>> from taxonet.models import LinearHead
+        >>> network = Network(nn.Flatten(), LinearHead(12, 5))
+        >>> embedding, scores = network(torch.zeros(2, 3, 2, 2))
+        >>> tuple(embedding.shape), tuple(scores.shape)
+        ((2, 12), (2, 5))
+    """
+
+    def __init__(self, backbone: nn.Module, head: Head) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def forward(self, images: Tensor) -> Output:
+        """Return embeddings and scores of normalised images ``(B, 3, H, W)``."""
+        embedding = self.backbone(images)
+        return Output(embedding, self.head(embedding))
+
+
+def build_network(
+    *,
+    backbone: str,
+    head: str,
+    classes: int,
+    seed: int,
+    head_options: Mapping[str, Any] | None = None,
+    pretrained: bool = False,
+    weights_file: str | Path | None = None,
+) -> Network:
+    """Build a network whose random weights depend on the seed alone.
+
+    The global random state is left as it was, and the backbone starts the same whatever the head.
+
+    Args:
+        backbone: A name for `build_backbone`, as are ``pretrained`` and ``weights_file``.
+        head: A name in ``taxonet.registry.HEADS``.
+        classes: The number c of classes.
+        seed: The key of the initial weights.
+        head_options: The options of the head by name; its defaults where left out.
+        pretrained: Start the backbone at timm's weights.
+        weights_file: Start the backbone at the weights in this file.
+
+    Raises:
+        ConfigError: An unknown name or option, or a number of classes below 1.
+        CheckpointError: Weights that could not be fetched, read, or fitted to the backbone.
+
+    Example:
+        >>> network = build_network(backbone="resnet32", head="cosine", classes=10, seed=0)
+        >>> network.head.kind, network.head.scale
+        ('cosines', 32.0)
+    """
+    with _keyed_weights("backbone", seed):
+        module, embedding_size = build_backbone(
+            backbone, pretrained=pretrained, weights_file=weights_file
+        )
+    with _keyed_weights("head", seed):
+        top = HEADS.build(head, head_options or {}, embedding_size, classes)
+    return Network(module, top)
+
+
+@contextmanager
+def _keyed_weights(part: str, seed: int) -> Iterator[None]:
+    """Draw what is drawn inside from a key, on the CPU, and put the global state back."""
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        # Not torch.manual_seed: it would also seed the accelerators, which are not forked.
+        torch.default_generator.manual_seed(seed_of("initial weights", part, seed))
+        yield

@@ -1,0 +1,146 @@
+"""One config a verb, shared by Python and the command line.
+
+The command line makes its arguments, defaults and help from these fields: a field without a
+default is an argument, the others are options.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from taxonet.recipes.schema import Section
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+class TaxonomySource(Section):
+    """Where the names and the tree come from."""
+
+    taxonomy: Path | None = Field(
+        None,
+        description="Taxonomy table (CSV, TSV, Parquet): a column per rank, and a `label` column "
+        "if labels are not names. Without one, labels are taxa without a tree.",
+    )
+    label_column: str | None = Field(
+        None, description="Column of the taxonomy that holds the labels (`label` if left out)."
+    )
+    ranks: tuple[str, ...] = Field(
+        (), description="Rank columns to use, coarse to fine (all known ones if left out)."
+    )
+
+
+class TrainConfig(TaxonomySource):
+    """Train a classifier from labelled photos."""
+
+    images: Path = Field(
+        description="Photos: a folder per label, a CSV/Parquet manifest, or Parquet with bytes."
+    )
+    out: Path = Field(Path("runs/train"), description="Folder of the run; it must be new.")
+    recipe: str = Field("taxonet", description="Preset name or YAML file.")
+    set: tuple[str, ...] = Field((), description="Override of a recipe key: path.to.key=value.")
+    calibration_share: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="Share of the training photos set aside for calibration, where the photos "
+        "come with splits but without that one; 0 takes none.",
+    )
+    resume: bool = Field(False, description="Go on where an interrupted run in `out` stopped.")
+    workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
+    device: Device = Field("auto", description="Where to compute.")
+    tensorboard: bool = Field(False, description="Also log for TensorBoard.")
+    checkpoint_minutes: float = Field(5.0, gt=0, description="Minutes between checkpoints.")
+    broken_share: float = Field(
+        0.05, ge=0, le=1, description="Share of unreadable photos above which training stops."
+    )
+
+
+class EvaluateConfig(Section):
+    """Judge a classifier on labelled photos it was not trained on."""
+
+    classifier: Path = Field(description="Classifier folder.")
+    images: Path = Field(description="Labelled photos; with splits, those of `split` are used.")
+    split: str = Field("test", description="Split to judge on, where the photos have splits.")
+    out: Path | None = Field(
+        None, description="Folder for metrics.json and report.html (beside CLASSIFIER if left out)."
+    )
+    region: Path | None = Field(None, description="Photos of the same taxa from another region.")
+    unknown: Path | None = Field(None, description="Photos of taxa that the classifier lacks.")
+    taxon_map: Path | None = Field(
+        None,
+        description="CSV of the other region's labels: columns label, path; a path reads "
+        "family/genus/species, or `unknown`.",
+    )
+    batch_size: PositiveInt = Field(64, description="Photos per forward pass.")
+    workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
+    device: Device = Field("auto", description="Where to compute.")
+
+
+class PredictConfig(Section):
+    """Name photos at the rank that can be vouched for."""
+
+    classifier: Path = Field(description="Classifier folder.")
+    images: tuple[str, ...] = Field(
+        description="Photos: files, folders, globs, a .txt list of paths, or - for standard input."
+    )
+    out: Path = Field(
+        Path("predictions.csv"), description="Where rows go: .csv, .jsonl or .parquet."
+    )
+    top_k: PositiveInt = Field(1, description="Candidates to write at every rank.")
+    within: tuple[str, ...] = Field(
+        (), description="Only taxa under this one: rank=name; several add up."
+    )
+    species_list: Path | None = Field(
+        None, description="Only taxa of this list: a name a line, or the first column of a CSV."
+    )
+    renormalise: bool = Field(
+        True, description="Make the probabilities of the taxa that are left sum to 1."
+    )
+    resume: bool = Field(False, description="Go on where an interrupted prediction stopped.")
+    batch_size: PositiveInt = Field(64, description="Photos per forward pass.")
+    workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
+    device: Device = Field("auto", description="Where to compute.")
+
+
+class EmbedConfig(Section):
+    """Write the embedding of every photo."""
+
+    classifier: Path = Field(description="Classifier folder.")
+    images: tuple[str, ...] = Field(description="Photos, as for `predict`.")
+    out: Path = Field(
+        Path("embeddings.parquet"), description="Parquet: image, embedding (a list), error."
+    )
+    batch_size: PositiveInt = Field(64, description="Photos per forward pass.")
+    workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
+    device: Device = Field("auto", description="Where to compute.")
+
+
+class InspectConfig(TaxonomySource):
+    """Show what is in a set of photos: counts, the long tail, broken files, duplicates."""
+
+    images: Path = Field(description="Photos, as for `train`.")
+    names: Path | None = Field(
+        None, description="Reference list of names to check spellings against (CSV, .gz allowed)."
+    )
+    out: Path | None = Field(None, description="Folder for inspection.json and long_tail.svg.")
+
+
+class SplitConfig(Section):
+    """Divide photos into train, val, calibration and test."""
+
+    images: Path = Field(description="Photos, as for `train`.")
+    out: Path = Field(Path("split.csv"), description="Manifest to write.")
+    train: float = Field(0.7, gt=0, lt=1, description="Share of the training split.")
+    val: float = Field(0.1, ge=0, lt=1, description="Share that chooses the epoch.")
+    calibration: float = Field(0.1, ge=0, lt=1, description="Share that sets the thresholds.")
+    test: float = Field(0.1, ge=0, lt=1, description="Share that is only read.")
+    seed: int = Field(0, ge=0, description="Key of the shuffle.")
+
+
+class DemoConfig(Section):
+    """See it all happen: draw a flora, train two classifiers, judge them, name photos."""
+
+    out: Path = Field(Path("runs/demo"), description="Folder of the demonstration.")
+    seed: int = Field(0, ge=0, description="Key of the flora and of training.")
+    epochs: PositiveInt = Field(8, description="Passes over the training photos.")

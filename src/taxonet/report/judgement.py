@@ -1,0 +1,378 @@
+"""The report of an evaluation: what is shown, in which order, and in which words.
+
+Several classifiers may be shown side by side; pictures of single photos are of the first.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from taxonet.data.long_tail import SHOT_GROUPS
+from taxonet.evaluation import CLASS_LEVEL, Evaluation, reliability_of, shown_levels
+from taxonet.metrics import class_recall
+from taxonet.report.examples import choose_right, choose_wrong, thumbnail_uri
+from taxonet.report.heatmap import genus_confusion
+from taxonet.report.plots import (
+    long_tail,
+    norms_by_shot_group,
+    open_set_histogram,
+    recall_against_class_size,
+    reliability,
+)
+from taxonet.report.structure import (
+    Cell,
+    Column,
+    Example,
+    Figure,
+    Gallery,
+    ReportData,
+    Section,
+    Table,
+)
+
+_EXAMPLES = 12
+Figures = Mapping[str, Any]
+
+
+def evaluation_report(evaluations: Mapping[str, Evaluation], *, title: str) -> ReportData:
+    """Arrange one or more evaluations on the same photos as a report.
+
+    Args:
+        evaluations: Name and evaluation of each classifier; the first is the subject.
+        title: Heading of the page.
+    """
+    name, subject = next(iter(evaluations.items()))
+    sections = [
+        Section(
+            "How good is it?",
+            paragraphs=(_in_words(name, subject),),
+            tables=tuple(summary_tables(evaluations)),
+        ),
+        _tail_section(evaluations),
+        _decision_section(evaluations),
+        _unknown_section(evaluations),
+        _confusion_section(subject),
+        _norm_section(name, subject),
+        _example_section(subject),
+        _class_section(subject),
+    ]
+    return ReportData(
+        title=title,
+        facts=_facts(name, subject),
+        sections=tuple(section for section in sections if section is not None),
+        notes=_NOTES,
+    )
+
+
+def summary_tables(evaluations: Mapping[str, Evaluation]) -> list[Table]:
+    """Return the tables that answer "how good": by rank, by shot group, on another region."""
+    tables = [_level_table(evaluations, "test", "On the test photos, at every rank.")]
+    tables.append(_group_table(evaluations))
+    if any("region" in one.metrics for one in evaluations.values()):
+        caption = "On another region, photos of the same taxa."
+        tables.append(_level_table(evaluations, "region", caption))
+    if any(one.metrics.get("open_set") for one in evaluations.values()):
+        tables.append(_open_set_table(evaluations))
+    return tables
+
+
+def _level_table(evaluations: Mapping[str, Evaluation], part: str, caption: str) -> Table:
+    columns = (
+        Column("classifier"),
+        Column("rank"),
+        Column("taxa", decimals=0),
+        Column("R@1", "%", 1),
+        Column("top-5", "%", 1),
+        Column("macro recall", "%", 1),
+        Column("macro precision", "%", 1),
+        Column("macro F1", "%", 1),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for name, one in evaluations.items():
+        if part not in one.metrics:
+            continue
+        for rank in shown_levels(one.test):
+            found = one.metrics[part]["levels"][rank]
+            keys = ("rank1", "top5", "macro_recall", "macro_precision", "macro_f1")
+            rows.append((name, rank, found["classes"], *(_percent(found[key]) for key in keys)))
+    return Table(caption, columns, tuple(rows))
+
+
+def _group_table(evaluations: Mapping[str, Evaluation]) -> Table:
+    columns = (
+        Column("classifier"),
+        Column("rank"),
+        *(Column(f"{group}-shot", "%", 1) for group in SHOT_GROUPS),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for name, one in evaluations.items():
+        for rank in shown_levels(one.test):
+            groups = one.metrics["test"]["levels"][rank]["shot_groups"]
+            recalls = (_percent(groups[group]["macro_recall"]) for group in SHOT_GROUPS)
+            rows.append((name, rank, *recalls))
+    caption = (
+        "Macro recall by the number of training photos: many is over 100, medium 20 to 100, few "
+        "under 20."
+    )
+    return Table(caption, columns, tuple(rows))
+
+
+def _open_set_table(evaluations: Mapping[str, Evaluation]) -> Table:
+    columns = (
+        Column("classifier"),
+        Column("TPR", "%", 1),
+        Column("TNR", "%", 1),
+        Column("ACC", "%", 1),
+        Column("AUROC", "%", 1),
+        Column("FPR@95", "%", 1),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for name, one in evaluations.items():
+        found = one.metrics.get("open_set")
+        if found:
+            keys = ("tpr", "tnr", "acc", "auroc", "fpr_at_95")
+            rows.append((name, *(_percent(found[key]) for key in keys)))
+    caption = (
+        "Unknown taxa: the share of known photos accepted (TPR) and of unknown photos refused "
+        "(TNR) at the threshold that calibration photos set, and their mean (ACC)."
+    )
+    return Table(caption, columns, tuple(rows))
+
+
+def _in_words(name: str, one: Evaluation) -> str:
+    finest = next(iter(shown_levels(one.test)))
+    found = one.metrics["test"]["levels"][finest]
+    return (
+        f"{name} names the right {finest} for {_percent(found['rank1']):.1f} % of "
+        f"{found['images']:,} test photos; averaged over the {found['classes']} taxa, rare ones "
+        f"counting as much as common ones, it is {_percent(found['macro_recall']):.1f} %."
+    )
+
+
+def _facts(name: str, one: Evaluation) -> tuple[tuple[str, str], ...]:
+    recipe, test = one.classifier.parts.recipe, one.metrics["test"]
+    seen = test["seen_in_training"]
+    return (
+        ("Classifier", f"{name}: {recipe.loss.name}, {recipe.model.backbone}, seed {recipe.seed}"),
+        ("Training photos", f"{int(one.classifier.class_counts.sum()):,}"),
+        ("Photos judged", f"{test['matched_images']:,} ({one.metrics['split']})"),
+        ("Photos left out", f"{test['dropped_images']:,} (taxon unknown to the classifier)"),
+        ("Unreadable photos", f"{len(test['unreadable']):,}"),
+        ("Judged photos seen in training", "not known" if seen is None else f"{seen:,}"),
+        ("taxonet", str(one.metrics["taxonet"])),
+    )
+
+
+def _tail_section(evaluations: Mapping[str, Evaluation]) -> Section:
+    subject = next(iter(evaluations.values()))
+    classes = subject.test.levels[CLASS_LEVEL]
+    recalls = {
+        name: class_recall(one.test.levels[CLASS_LEVEL].confusion)
+        for name, one in evaluations.items()
+    }
+    return Section(
+        "The long tail",
+        figures=(
+            Figure(
+                long_tail(classes.train_counts, classes.groups, order=SHOT_GROUPS),
+                "Training photos of each class.",
+                f"{len(classes.nodes)} classes, from {classes.train_counts.max()} to "
+                f"{classes.train_counts.min()} training photos.",
+            ),
+            Figure(
+                recall_against_class_size(classes.train_counts, recalls),
+                "Recall against the number of training photos of a class.",
+                "Mean recall of classes of similar size, one line for each classifier.",
+            ),
+        ),
+    )
+
+
+def _decision_section(evaluations: Mapping[str, Evaluation]) -> Section:
+    columns = (
+        Column("classifier"),
+        Column("threshold", decimals=3),
+        Column("named", "%", 1),
+        Column("of these right", "%", 1),
+        Column("called unknown", "%", 1),
+        Column("nothing named", "%", 1),
+        Column("named at rank"),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for name, one in evaluations.items():
+        found = one.metrics["test"]["decision"]
+        images = found["images"]
+        ranks = ", ".join(f"{rank} {count}" for rank, count in found["named_at_rank"].items())
+        shares = [100 * found[key] / images for key in ("flagged_unknown", "nothing_named")]
+        named, right = 100 * found["named"] / images, _percent(found["named_right"])
+        rows.append((name, found["threshold_prob"], named, right, *shares, ranks))
+    curve = reliability_of(next(iter(evaluations.values())).test)
+    return Section(
+        "What it dares to name",
+        paragraphs=(
+            "The deepest taxon whose summed probability reaches the threshold is named; the "
+            "threshold was set on calibration photos.",
+        ),
+        tables=(Table("Decisions on the test photos.", columns, tuple(rows)),),
+        figures=(
+            Figure(
+                reliability(curve),
+                "Stated probability of the most probable class against how often it was right.",
+                "A reliability curve; on the diagonal, stated probabilities are honest.",
+            ),
+        ),
+    )
+
+
+def _unknown_section(evaluations: Mapping[str, Evaluation]) -> Section | None:
+    subject = next(iter(evaluations.values()))
+    threshold = subject.classifier.calibration.novelty_threshold
+    if subject.unknown is None or threshold is None or not subject.unknown.novelty:
+        return None
+    return Section(
+        "Unknown taxa",
+        figures=(
+            Figure(
+                open_set_histogram(
+                    subject.test.novelty, subject.unknown.novelty, threshold=threshold
+                ),
+                "Novelty scores of photos of known and of unknown taxa.",
+                "Two distributions; photos to the right of the threshold are called unknown.",
+            ),
+        ),
+    )
+
+
+def _confusion_section(one: Evaluation) -> Section:
+    pairs = one.metrics["test"]["confused"]
+    columns = (
+        Column("truth"),
+        Column("taken for"),
+        Column("photos", decimals=0),
+        Column("of the truth's photos", "%", 1),
+    )
+
+    def table(kind: str, caption: str) -> Table:
+        rows = tuple(
+            (pair["truth"], pair["predicted"], pair["images"], _percent(pair["share"]))
+            for pair in pairs[kind]
+        )
+        return Table(caption, columns, rows)
+
+    genera = one.test.levels.get("genus")
+    figures = []
+    if genera is not None and genera.confusion.images.sum():
+        figures.append(
+            Figure(
+                genus_confusion(genera.confusion, genera.names),
+                "Confusion between genera.",
+                "Rows are true genera, columns the genera they were taken for.",
+            )
+        )
+    return Section(
+        "What is confused with what",
+        tables=(
+            table("inside_genus", "The most confused pairs inside one genus."),
+            table("across_genera", "The most confused pairs across genera."),
+        ),
+        figures=tuple(figures),
+    )
+
+
+def _norm_section(name: str, one: Evaluation) -> Section:
+    group_of = dict(
+        zip(
+            one.test.levels[CLASS_LEVEL].nodes.tolist(),
+            one.test.levels[CLASS_LEVEL].groups,
+            strict=True,
+        )
+    )
+    groups = [group_of[node] for node in one.test.truth]
+    return Section(
+        "Embedding norms",
+        paragraphs=(
+            "A margin loss gives clear photos of well-known taxa long embeddings, and rare or "
+            "unusual ones short embeddings (TaxoNet, Figure 3).",
+        ),
+        figures=(
+            Figure(
+                norms_by_shot_group(one.test.norm, groups, order=SHOT_GROUPS),
+                f"Embedding norms of the test photos by shot group ({name}).",
+                "Distribution of norms, and who has the lowest and the highest.",
+            ),
+        ),
+    )
+
+
+def _example_section(one: Evaluation) -> Section:
+    right = np.array(one.test.truth) == np.array(one.test.predicted)
+    seed = one.classifier.parts.recipe.seed
+    chosen = {
+        "Right: a fair sample.": choose_right(right, k=_EXAMPLES, seed=seed),
+        "Wrong: those it was surest of.": choose_wrong(right, one.test.prob, k=_EXAMPLES),
+    }
+    picture = _example_maker(one)
+    return Section(
+        "Examples",
+        galleries=tuple(
+            Gallery(caption, tuple(picture(int(place)) for place in places))
+            for caption, places in chosen.items()
+        ),
+    )
+
+
+def _example_maker(one: Evaluation) -> Callable[[int], Example]:
+    taxonomy, test, table = one.classifier.taxonomy, one.test, one.photos.known
+
+    def picture(place: int) -> Example:
+        truth, predicted = test.truth[place], test.predicted[place]
+        return Example(
+            thumbnail=thumbnail_uri(table.read_bytes(test.rows[place])),
+            truth=str(taxonomy.names[truth]),
+            prediction=str(taxonomy.names[predicted]),
+            prob=test.prob[place],
+            right=truth == predicted,
+        )
+
+    return picture
+
+
+def _class_section(one: Evaluation) -> Section:
+    columns = (
+        Column("taxon"),
+        Column("training photos", decimals=0),
+        Column("test photos", decimals=0),
+        Column("recall", "%", 1),
+        Column("precision", "%", 1),
+        Column("F1", "%", 1),
+    )
+    rows = tuple(
+        (
+            record["taxon"],
+            record["train_images"],
+            record["images"],
+            _percent(record["recall"]),
+            _percent(record["precision"]),
+            _percent(record["f1"]),
+        )
+        for record in sorted(
+            one.metrics["test"]["per_class"], key=lambda record: -record["train_images"]
+        )
+    )
+    return Section("Every class", tables=(Table("By training photos.", columns, rows),))
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+_NOTES = (
+    "R@1 is the share of photos whose most probable taxon is right. Macro recall is the mean over "
+    "taxa of the share of their photos that were recognised; taxa without test photos are left "
+    "out.",
+    "At a rank above the classes, probabilities are summed up the tree and the most probable taxon "
+    "of that rank counts.",
+    "The validation split chose the epoch, calibration photos set temperature and thresholds, and "
+    "test photos were only read.",
+)

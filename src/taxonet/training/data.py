@@ -1,0 +1,100 @@
+"""From photos and a taxonomy to what training needs: splits, classes, a node for every photo."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from taxonet.data.classes import ClassIndex
+from taxonet.data.splitting import complete_splits, split_images
+from taxonet.data.table import ImageTable
+from taxonet.errors import DataError
+from taxonet.recipes.verbs import TaxonomySource
+from taxonet.taxonomy import Taxonomy
+
+#: Share of the training photos that a missing validation split takes.
+_VAL_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Photos with their splits, and the classes that the training split makes."""
+
+    table: ImageTable
+    taxonomy: Taxonomy
+    nodes: NDArray[np.int64]
+    """Taxonomy node of each photo, ``(N,)``."""
+    classes: ClassIndex
+
+    def split(self, name: str) -> tuple[ImageTable, Tensor]:
+        """Return the photos of a split whose taxon is a class, and their class indices."""
+        targets = self.classes.targets(self.nodes)
+        chosen = (self.table.frame["split"].to_numpy() == name) & (targets >= 0)
+        return self.table.rows(chosen), torch.from_numpy(targets[chosen])
+
+    def outside(self) -> dict[str, int]:
+        """Count, for each split, the photos whose taxon has no training photo."""
+        lost = self.table.frame["split"][self.classes.targets(self.nodes) < 0]
+        return {str(name): int(count) for name, count in lost.value_counts().items()}
+
+    def digest(self) -> str:
+        """Return a hash over the training photos' names and taxa."""
+        table, targets = self.split("train")
+        content = repr(list(zip(table.frame["image"], targets.tolist(), strict=True)))
+        return sha256((self.taxonomy.digest + content).encode()).hexdigest()
+
+
+def open_training_data(
+    images: ImageTable, taxonomy: Taxonomy, *, seed: int, calibration_share: float = 0.1
+) -> TrainingData:
+    """Give every photo a node and a split.
+
+    Photos that come with splits keep them; what is missing of val and calibration is taken from
+    train. Photos without splits are divided.
+
+    Args:
+        images: Labelled photos.
+        taxonomy: Where their labels are names.
+        seed: Key of what is divided.
+        calibration_share: Share of train that a missing calibration split takes; 0 takes none.
+
+    Raises:
+        TaxonomyError: Labels that no name of the taxonomy matches, with near misses.
+        DataError: No training photos, or photos without a label.
+    """
+    unlabelled = images.frame["taxon"].isna()
+    if unlabelled.any():
+        first = images.frame["image"][unlabelled].iloc[0]
+        raise DataError(
+            f"{int(unlabelled.sum())} photos have no label (first: {first}). Label them, or take "
+            "them out of the manifest and name them with `taxonet predict`."
+        )
+    table = _with_splits(images, seed=seed, calibration_share=calibration_share)
+    nodes = taxonomy.resolve(table.frame["taxon"].tolist())
+    train = (table.frame["split"] == "train").to_numpy()
+    if not train.any():
+        raise DataError("No photo is in the split `train`: there is nothing to learn from.")
+    return TrainingData(table, taxonomy, nodes, ClassIndex.from_nodes(nodes[train]))
+
+
+def _with_splits(images: ImageTable, *, seed: int, calibration_share: float) -> ImageTable:
+    if "split" not in images.frame:
+        return split_images(images, seed=seed)
+    missing = {"val": _VAL_SHARE}
+    if calibration_share > 0:
+        missing["calibration"] = calibration_share
+    return complete_splits(images, fractions=missing, seed=seed)
+
+
+def open_taxonomy(source: TaxonomySource, images: ImageTable) -> Taxonomy:
+    """Read the taxonomy of a config, or make a flat one from the photos' labels."""
+    if source.taxonomy is None:
+        labels = sorted(set(images.frame["taxon"].dropna()))
+        return Taxonomy.from_table(pd.DataFrame({"taxon": labels}), ranks=["taxon"])
+    return Taxonomy.from_table(
+        source.taxonomy, ranks=source.ranks or None, label=source.label_column
+    )
