@@ -36,13 +36,16 @@ def test_plain_leaves_an_image_of_the_size_alone(fit: str) -> None:
     assert torch.equal(TRANSFORMS.build("plain", {"fit": fit}, 16)(image), image)
 
 
-def test_plain_takes_the_middle_or_pads_with_white() -> None:
+def test_plain_takes_the_middle_or_repeats_the_border() -> None:
     image = torch.zeros(3, 8, 24, dtype=torch.uint8)
+    image[:, :, 8:16] = 100
+    image[:, 0] = 7
     image[:, :, 8:16] = 100
     assert values(plain(8)(image)) == {100}
     padded = plain(24, fit="pad")(image)
     assert torch.equal(padded[:, 8:16], image)
-    assert values(padded[:, :8]) == values(padded[:, 16:]) == {255}
+    assert torch.equal(padded[:, 0], image[:, 0])
+    assert torch.equal(padded[:, -1], image[:, -1])
 
 
 @pytest.mark.parametrize("make", [crop_flip, augmix])

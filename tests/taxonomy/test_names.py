@@ -52,3 +52,10 @@ def test_near_misses_ignore_case_and_underscores_and_keep_the_spelling() -> None
         "Acer_Platanoids": ("Acer platanoides",)
     }
     assert near_misses(["aaaa"], ["aaab", "aaac", "aaad"], limit=2) == {"aaaa": ("aaab", "aaac")}
+
+
+def test_the_most_similar_comes_first_whatever_the_alphabet_says() -> None:
+    known = ["Acer rubra", "Acer rubrum", "Acer rubrus"]
+    assert near_misses(["Acer rubrun"], known) == {
+        "Acer rubrun": ("Acer rubrum", "Acer rubrus", "Acer rubra")
+    }

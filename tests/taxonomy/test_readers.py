@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.reference.taxonomy import ordered_paths
 
 from taxonet.errors import TaxonomyError
 from taxonet.taxonomy import Taxonomy
+from tests.reference.taxonomy import ordered_paths
 
 RANKS = ["family", "genus", "species"]
 

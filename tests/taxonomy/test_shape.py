@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.reference.taxonomy import slow_ancestors, slow_lca, slow_leaves, slow_subtree
 
 from taxonet.errors import TaxonomyError
 from taxonet.seeds import generator
 from taxonet.taxonomy.shape import TreeShape
+from tests.reference.taxonomy import slow_ancestors, slow_lca, slow_leaves, slow_subtree
 
 
 @st.composite

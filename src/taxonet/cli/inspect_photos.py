@@ -39,7 +39,7 @@ def run(config: InspectConfig) -> None:
     show(Group(*(terminal_table(table) for table in _tables(found))))
     problems = _problems(found)
     if config.names is not None and taxonomy is not None:
-        report = match_labels(found.label_counts, taxonomy, config.names)
+        report = match_labels(found.label_counts, taxonomy, reference=config.names)
         problems += [str(name) for name in report.unknown_names or ()]
     for problem in problems:
         say(problem)

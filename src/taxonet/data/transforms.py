@@ -61,8 +61,8 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
 def plain(image_size: int, *, fit: Fit = "crop") -> Transform:
     """Return the transform for judging and predicting: resize, no randomness.
 
-    ``crop`` takes the middle square, which keeps a plant's proportions; ``pad`` adds white to
-    make a square, which also keeps the ends of a long leaf. An
+    ``crop`` takes the middle square, which keeps a plant's proportions; ``pad`` makes a
+    square by repeating the border, which keeps the ends of a long leaf on a plain background. An
     image that already has the size passes unchanged.
     """
     # The square first: a sliver scaled by its shorter side would be huge before it is cropped.
@@ -130,7 +130,7 @@ def _middle_square(image: Tensor) -> Tensor:
 
 
 def _pad_to_square(image: Tensor, *, at_most: int) -> Tensor:
-    """Add white around the image; shrink it first, for a sliver would make a huge square."""
+    """Repeat the border around the image; shrink it first: a sliver would make a huge square."""
     height, width = image.shape[-2:]
     shrink = min(1.0, at_most / max(height, width))
     if shrink < 1:
@@ -138,5 +138,5 @@ def _pad_to_square(image: Tensor, *, at_most: int) -> Tensor:
         image = v2.functional.resize(image, [height, width], antialias=True)
     side = max(height, width)
     left, top = (side - width) // 2, (side - height) // 2
-    margins = (left, side - width - left, top, side - height - top)
-    return torch.nn.functional.pad(image, margins, value=255)
+    margins = [left, top, side - width - left, side - height - top]
+    return v2.functional.pad(image, margins, padding_mode="edge")

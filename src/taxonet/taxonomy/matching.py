@@ -109,7 +109,7 @@ class NameReport:
 
 
 def match_labels(
-    labels: Iterable[str], taxonomy: "Taxonomy", *, reference: TableSource | None = None
+    labels: Iterable[str], taxonomy: "Taxonomy", reference: TableSource | None = None
 ) -> NameReport:
     """Report what each label stands for, and which names a reference list does not know.
 

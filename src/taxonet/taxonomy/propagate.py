@@ -45,7 +45,8 @@ def sum_up(taxonomy: Taxonomy, values: Tensor) -> Tensor:
 
     .. math:: s_v = x_v + \sum_{u \in \text{children}(v)} s_u
 
-    Half-precision values are added in float32, since many small terms would vanish otherwise.
+    Half-precision values are added in float32 and rounded once, since a small term vanishes
+    beside a large sum otherwise.
 
     Args:
         taxonomy: The tree, of n nodes.
