@@ -90,7 +90,7 @@ TABLES = {
             common=("epochs=40", "batch_size=32", "optimiser.learning_rate=0.05", "model.fit=pad"),
             rows=(
                 Row("CE", "cross_entropy"),
-                Row("TaxoNet", "taxonet", ("selection=null",)),
+                Row("TaxoNet", "taxonet"),
             ),
             levels=("species", "genus", "family"),
             seeds=(0, 1, 2, 3, 4),
