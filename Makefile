@@ -30,11 +30,11 @@ docs: $(VENV)/.docs
 	$(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.dev
-	$(BIN)/python benchmarks/flora_difficulty.py
-	$(BIN)/python benchmarks/taxonomy_speed.py --data $(DATA)
+	$(BIN)/python -m benchmarks.flora_difficulty
+	$(BIN)/python -m benchmarks.taxonomy_speed --data $(DATA)
 
 check-all: lint test docs
-	$(BIN)/python benchmarks/mutation.py
+	$(BIN)/python -m tests.mutation
 
 clean:
 	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -75,7 +75,6 @@ TABLES = {
                 Row("normalise = max", "taxonet", (_TAIL_OF_FLOWERS, "loss.normalise=max")),
                 Row("lambda = 0.1", "taxonet", (_TAIL_OF_FLOWERS, "loss.regularisation=0.1")),
                 Row("lambda = 10", "taxonet", (_TAIL_OF_FLOWERS, "loss.regularisation=10")),
-                Row("m0 = 0.05", "taxonet", (_TAIL_OF_FLOWERS, "loss.base_margin_cos=0.05")),
                 Row("m0 = 0.35", "taxonet", (_TAIL_OF_FLOWERS, "loss.base_margin_cos=0.35")),
                 Row("24 epochs", "taxonet", (_TAIL_OF_FLOWERS, "epochs=24")),
                 Row("CE, 24 epochs", "cross_entropy", ("epochs=24",)),

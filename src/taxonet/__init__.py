@@ -42,7 +42,9 @@ def __getattr__(name: str) -> Any:
     try:
         # The rooms themselves: `taxonet.losses` works after `import taxonet`.
         return import_module(f"taxonet.{name}")
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as error:
+        if error.name != f"taxonet.{name}":
+            raise  # the room is there, and what it needs is not installed
         raise AttributeError(f"module 'taxonet' has no attribute {name!r}") from None
 
 

@@ -76,7 +76,7 @@ def run_demo(config: DemoConfig, *, say: Callable[[str], None]) -> Demo:
 
 def _draw(folder: Path, config: FloraConfig) -> None:
     with Progress("drawing plants", len(make_flora(config).plan)) as progress:
-        write_flora(folder, config, progress=progress)
+        write_flora(folder, config, progress=lambda done, total: progress.advance())
 
 
 def _trained(config: DemoConfig, recipe: str) -> Path:
@@ -89,7 +89,8 @@ def _trained(config: DemoConfig, recipe: str) -> Path:
     if same and (run / "classifier").is_dir():
         return run / "classifier"
     resume = same and any((run / "checkpoints").glob("step-*"))
-    if run.exists() and not resume:
+    # Never a folder that is no run: it may be the user's.
+    if (run / "recipe.yaml").is_file() and not resume:
         shutil.rmtree(run)
     result = train(
         TrainConfig(

@@ -29,7 +29,8 @@ def pick_device(name: str) -> torch.device:
     }
     if name == "auto":
         name = next(device for device, there in available.items() if there)
-    kind = torch.device(name).type
+    # Before torch is asked: it would not know what to make of any other word.
+    kind = name.partition(":")[0]
     if not available.get(kind, False):
         found = ", ".join(device for device, there in available.items() if there)
         raise ConfigError(f"The device {name!r} is not available here. Available: {found}, auto.")

@@ -59,12 +59,28 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented UTF-8 JSON, atomically; NaN and infinity are refused."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with atomic_file(path) as temporary:
+        # What UTF-8 cannot hold, such as the odd bytes of a file name, becomes a JSON escape.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_json(path: Path) -> Any:
     """Read a UTF-8 JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def readable_path(path: str | Path) -> str:
+    r"""Return a path as text that any file can hold.
+
+    A file name is bytes, and Python stands in lone surrogates for those that are not UTF-8. No
+    text file, JSON or Parquet takes these, so they become ``\\udcNN``, where NN is the byte.
+
+    Example:
+        >>> print(readable_path("caf\udce9.jpg"))
+        caf\udce9.jpg
+    """
+    return str(path).encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
 def file_digest(path: Path) -> str:

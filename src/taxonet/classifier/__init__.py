@@ -4,6 +4,7 @@ from taxonet.classifier.classifier import ScoredBatch, TaxonClassifier
 from taxonet.classifier.embedding import embed_to_file
 from taxonet.classifier.folder import ClassifierParts
 from taxonet.classifier.prediction import PredictionSummary, predict_to_file
+from taxonet.classifier.restriction import classes_listed, classes_within, read_species_list
 from taxonet.classifier.rows import RowMaker, levels_with_classes
 from taxonet.classifier.settings import Calibration, Preprocessing
 
@@ -15,7 +16,10 @@ __all__ = [
     "RowMaker",
     "ScoredBatch",
     "TaxonClassifier",
+    "classes_listed",
+    "classes_within",
     "embed_to_file",
     "levels_with_classes",
     "predict_to_file",
+    "read_species_list",
 ]

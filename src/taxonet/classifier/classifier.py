@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -11,16 +10,18 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from taxonet.classifier.folder import ClassifierParts, load_parts, save_parts
-from taxonet.classifier.rows import Row, RowMaker
+from taxonet.classifier.rows import Row, RowMaker, is_figure
 from taxonet.classifier.settings import Calibration
 from taxonet.data.decoding import ImageSource
 from taxonet.data.loading import stream_batches
 from taxonet.data.transforms import normalise, plain
 from taxonet.devices import pick_device
-from taxonet.errors import DataError
+from taxonet.errors import ConfigError, DataError
+from taxonet.files import readable_path
 from taxonet.registry import NOVELTY_SCORES
 from taxonet.taxonomy import Taxonomy
 
@@ -117,16 +118,20 @@ class TaxonClassifier:
         Args:
             images: Paths, PIL images, uint8 arrays ``(H, W, 3)`` or the bytes of image files.
             top_k: Candidates at every rank.
-            allowed: Classes that may be named, ``(c,)``; None allows all.
+            allowed: Classes that may be named, ``(c,)``, as `classes_within` and `classes_listed`
+                give them; None allows all.
             renormalise: Make the allowed classes' probabilities sum to 1.
             batch_size: Images per forward pass.
 
         Returns:
             Columns ``image``, ``scientificName``, ``taxonRank``, ``probability``, ``rule``,
             ``noveltyScore``, ``<rank>`` and ``<rank>_probability`` for each rank, ``error``.
+            Figures are float64, NaN where missing; the others hold text or None.
+
+        Raises:
+            DataError: A single image instead of a list.
+            ConfigError: Options outside their range, or ``allowed`` that allows nothing.
         """
-        if isinstance(images, str | Path | bytes):
-            raise DataError("predict takes a list of images, got a single one: wrap it in [ ].")
         maker = self.row_maker(top_k=top_k)
         rows = self.rows(
             _named(images),
@@ -135,7 +140,9 @@ class TaxonClassifier:
             renormalise=renormalise,
             batch_size=batch_size,
         )
-        return pd.DataFrame(list(rows), columns=maker.columns)
+        frame = pd.DataFrame(list(rows), columns=maker.columns, dtype=object)
+        # Otherwise a column's type would depend on whether anything is in it.
+        return frame.astype({column: float for column in maker.columns if is_figure(column)})
 
     def embed(self, images: Iterable[ImageSource], *, batch_size: int = 64) -> NDArray[np.float32]:
         """Return the embeddings ``(N, d)`` of images, before normalisation.
@@ -173,10 +180,14 @@ class TaxonClassifier:
         workers: int = 0,
     ) -> Iterator[Row]:
         """Yield one row an image, in order, holding one batch in memory at a time."""
+        mask = None if allowed is None else self._mask(allowed)
         for batch in self.score(images, batch_size=batch_size, workers=workers):
-            probs = self.probabilities(batch.logits)
-            if allowed is not None:
-                probs = _restrict(probs, allowed, renormalise=renormalise)
+            if mask is None:
+                probs = self.probabilities(batch.logits)
+            elif renormalise:
+                probs = self.probabilities(batch.logits.masked_fill(~mask, -torch.inf))
+            else:
+                probs = self.probabilities(batch.logits) * mask
             good = iter(maker.rows(batch.readable, probs, self.novelty(batch)))
             for place, name in enumerate(batch.names):
                 reason = batch.broken.get(place)
@@ -187,6 +198,8 @@ class TaxonClassifier:
         self, images: Iterable[NamedImage], *, batch_size: int = 64, workers: int = 0
     ) -> Iterator[ScoredBatch]:
         """Yield what the network says, batch by batch, on the CPU in float32."""
+        if batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1, got {batch_size}.")
         preprocessing = self.parts.preprocessing
         size = preprocessing.image_size
         # Names wait here while their images are read ahead.
@@ -205,15 +218,33 @@ class TaxonClassifier:
             workers=workers,
         )
         for given, batch in stream:
-            pixels = batch.images.to(self.device)
-            output = self.network(normalise(pixels, preprocessing.mean, preprocessing.std))
-            logits = self.network.head.scale * output.scores.float()
+            embedding, logits = self._look_at(batch.images)
             yield ScoredBatch(
                 names=[names.popleft() for _ in given],
                 broken=dict(batch.broken),
-                embedding=output.embedding.float().cpu(),
-                logits=logits.cpu(),
+                embedding=embedding,
+                logits=logits,
             )
+
+    def _look_at(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the embeddings and logits of uint8 images ``(G, 3, S, S)``, on the CPU."""
+        head = self.network.head
+        if len(images) == 0:  # windowed transformers cannot take an empty batch
+            return torch.zeros(0, head.embedding_size), torch.zeros(0, head.classes)
+        preprocessing = self.parts.preprocessing
+        pixels = normalise(images.to(self.device), preprocessing.mean, preprocessing.std)
+        output = self.network(pixels)
+        return output.embedding.float().cpu(), (head.scale * output.scores.float()).cpu()
+
+    def _mask(self, allowed: NDArray[np.bool_]) -> Tensor:
+        mask = np.asarray(allowed)
+        if mask.dtype != bool or mask.shape != self.class_nodes.shape or not mask.any():
+            raise ConfigError(
+                f"`allowed` takes a bool for each of the {len(self.class_nodes)} classes, at least "
+                f"one of them True, got {int(mask.astype(bool).sum())} True in {mask.dtype} of "
+                f"shape {mask.shape}."
+            )
+        return torch.from_numpy(mask)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return softmax(logits / temperature), ``(B, c)``."""
@@ -227,16 +258,12 @@ class TaxonClassifier:
 
 
 def _named(images: Iterable[ImageSource]) -> Iterator[NamedImage]:
-    for number, image in zip(count(), images):
-        is_path = isinstance(image, str | Path)
-        yield (str(image) if is_path else f"image {number}"), image
+    # All of these can be iterated over, or look as if they could: none is a list of images.
+    is_one_array = isinstance(images, np.ndarray) and images.ndim < 4
+    if is_one_array or isinstance(images, str | Path | bytes | Image.Image):
+        raise DataError("Expected a list of images, got a single one: wrap it in [ ].")
+    return ((_name(number, image), image) for number, image in enumerate(images))
 
 
-def _restrict(probs: Tensor, allowed: NDArray[np.bool_], *, renormalise: bool) -> Tensor:
-    kept = probs * torch.from_numpy(allowed)
-    if not renormalise:
-        return kept
-    total = kept.sum(dim=1, keepdim=True)
-    # All the allowed classes together may underflow: then none of them is more likely.
-    even = torch.from_numpy(allowed / allowed.sum()).to(probs.dtype)
-    return torch.where(total > 0, kept / total.clamp_min(torch.finfo(probs.dtype).tiny), even)
+def _name(number: int, image: ImageSource) -> str:
+    return readable_path(image) if isinstance(image, str | Path) else f"image {number}"

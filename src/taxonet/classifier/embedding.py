@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 from taxonet.classifier.classifier import ScoredBatch, TaxonClassifier
 from taxonet.data.finding import find_images
 from taxonet.errors import ConfigError
-from taxonet.files import atomic_file
+from taxonet.files import atomic_file, readable_path
 from taxonet.progress import Progress
 from taxonet.recipes.verbs import EmbedConfig
 
@@ -16,11 +16,14 @@ from taxonet.recipes.verbs import EmbedConfig
 def embed_to_file(config: EmbedConfig, *, show_progress: bool = False) -> tuple[int, int]:
     """Write ``image``, ``embedding`` and ``error`` for each photo, in order.
 
+    Photos are called as in `predict_to_file`.
+
     Returns:
         The number of photos, and how many of them were unreadable (their embedding is null).
 
     Raises:
         ConfigError: The output exists or is no Parquet file.
+        CheckpointError: The classifier's folder is incomplete or changed.
     """
     if config.out.suffix.lower() != ".parquet":
         raise ConfigError(f"Embeddings are written as .parquet, got --out {config.out}.")
@@ -35,7 +38,7 @@ def embed_to_file(config: EmbedConfig, *, show_progress: bool = False) -> tuple[
             ("error", pa.string()),
         ]
     )
-    photos = ((photo, Path(photo)) for photo in find_images(config.images))
+    photos = ((readable_path(photo), Path(photo)) for photo in find_images(config.images))
     images = unreadable = 0
     with (
         atomic_file(config.out) as path,

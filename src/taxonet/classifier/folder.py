@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,17 +10,20 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from taxonet.classifier.card import model_card
-from taxonet.classifier.settings import Calibration, Preprocessing
-from taxonet.errors import CheckpointError
+from taxonet.classifier.settings import FORMAT, Calibration, Preprocessing, Settings, Stored
+from taxonet.errors import CheckpointError, TaxonomyError
 from taxonet.files import atomic_folder, file_digest, read_json, write_json, write_text
 from taxonet.models import Network, build_network
-from taxonet.recipes import Recipe
+from taxonet.recipes import Recipe, explain
 from taxonet.taxonomy import Taxonomy
 from taxonet.version import __version__
 
-_FORMAT = 1
+Record = TypeVar("Record", bound=Stored)
+
 _WEIGHTS, _TAXONOMY, _SETTINGS = "model.safetensors", "taxonomy.csv", "classifier.json"
 _CALIBRATION, _CARD = "calibration.json", "README.md"
+_NEEDED = (_WEIGHTS, _TAXONOMY, _SETTINGS, _CALIBRATION)
+_DIGESTED = (_WEIGHTS, _TAXONOMY)
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ def save_parts(parts: ClassifierParts, folder: Path) -> None:
         save_file(state, temporary / _WEIGHTS)
         _write_taxonomy(parts.taxonomy, temporary / _TAXONOMY)
         write_json(temporary / _CALIBRATION, parts.calibration.model_dump())
-        write_json(temporary / _SETTINGS, _settings(parts, temporary))
+        write_json(temporary / _SETTINGS, _settings(parts, temporary).model_dump())
         write_text(temporary / _CARD, model_card(parts))
 
 
@@ -51,49 +54,31 @@ def load_parts(folder: Path) -> ClassifierParts:
     """Read a classifier folder, checking that it is complete and unchanged.
 
     Raises:
-        CheckpointError: A file is missing, changed, or of a newer format; the message names it.
+        CheckpointError: A file is missing, changed, or of another format; the message names it.
     """
-    for name in (_SETTINGS, _WEIGHTS, _TAXONOMY, _CALIBRATION):
-        if not (folder / name).is_file():
-            raise CheckpointError(
-                f"{folder} is no complete classifier: {name} is missing. Expected the folder "
-                "`classifier` that `taxonet train` writes."
-            )
-    settings = read_json(folder / _SETTINGS)
-    _check(settings, folder)
+    _require_complete(folder)
+    settings = _read_settings(folder / _SETTINGS)
+    _check_digests(settings, folder)
+    calibration = _validated(_read(folder / _CALIBRATION), Calibration, folder / _CALIBRATION)
+    taxonomy = _read_taxonomy(folder / _TAXONOMY, ranks=settings.ranks)
     try:
-        recipe = Recipe.model_validate(settings["recipe"])
-        preprocessing = Preprocessing.model_validate(settings["preprocessing"])
-        calibration = Calibration.model_validate(read_json(folder / _CALIBRATION))
-    except (ValidationError, KeyError) as error:
-        raise CheckpointError(f"{folder / _SETTINGS} cannot be understood: {error}") from None
-    taxonomy = _read_taxonomy(folder / _TAXONOMY, ranks=settings["ranks"])
-    class_nodes = np.array([taxonomy.node(tuple(path)) for path in settings["classes"]])
-    network = build_network(
-        backbone=recipe.model.backbone,
-        head=recipe.model.head,
-        classes=len(class_nodes),
-        seed=recipe.seed,
-    )
-    try:
-        network.load_state_dict(load_file(folder / _WEIGHTS))
-    except RuntimeError as error:
-        raise CheckpointError(f"{folder / _WEIGHTS} does not fit {_SETTINGS}: {error}") from None
+        class_nodes = [taxonomy.node(path) for path in settings.classes]
+    except TaxonomyError as error:
+        raise CheckpointError(f"{folder / _SETTINGS} does not fit {_TAXONOMY}: {error}") from None
     return ClassifierParts(
-        network=network.eval(),
+        network=_read_network(folder, settings),
         taxonomy=taxonomy,
-        class_nodes=class_nodes.astype(np.int64),
-        class_counts=np.array(settings["class_counts"], dtype=np.int64),
-        preprocessing=preprocessing,
+        class_nodes=np.array(class_nodes, dtype=np.int64),
+        class_counts=np.array(settings.class_counts, dtype=np.int64),
+        preprocessing=settings.preprocessing,
         calibration=calibration,
-        recipe=recipe,
+        recipe=settings.recipe,
     )
 
 
 def identity(folder: Path) -> str:
-    """Return one hash over what decides a prediction: weights, taxonomy, settings, calibration."""
-    names = (_WEIGHTS, _TAXONOMY, _SETTINGS, _CALIBRATION)
-    return "-".join(file_digest(folder / name)[:16] for name in names)
+    """Return the hashes of what decides a prediction: weights, taxonomy, settings, calibration."""
+    return "-".join(file_digest(folder / name)[:16] for name in _NEEDED)
 
 
 def _write_taxonomy(taxonomy: Taxonomy, path: Path) -> None:
@@ -104,32 +89,76 @@ def _write_taxonomy(taxonomy: Taxonomy, path: Path) -> None:
         taxonomy.write_edges(path)
 
 
-def _read_taxonomy(path: Path, *, ranks: list[str]) -> Taxonomy:
+def _read_taxonomy(path: Path, *, ranks: tuple[str, ...]) -> Taxonomy:
     return Taxonomy.from_table(path, ranks=ranks) if ranks else Taxonomy.from_edges(path)
 
 
-def _settings(parts: ClassifierParts, folder: Path) -> dict[str, Any]:
+def _read_network(folder: Path, settings: Settings) -> Network:
+    model = settings.recipe.model
+    network = build_network(
+        backbone=model.backbone,
+        head=model.head,
+        classes=len(settings.classes),
+        seed=settings.recipe.seed,
+    )
+    try:
+        network.load_state_dict(load_file(folder / _WEIGHTS))
+    except RuntimeError as error:
+        raise CheckpointError(f"{folder / _WEIGHTS} does not fit {_SETTINGS}: {error}") from None
+    return network.eval()
+
+
+def _settings(parts: ClassifierParts, folder: Path) -> Settings:
     taxonomy = parts.taxonomy
-    return {
-        "format": _FORMAT,
-        "taxonet": __version__,
-        "digests": {name: file_digest(folder / name) for name in (_WEIGHTS, _TAXONOMY)},
-        "ranks": list(taxonomy.ranks),
-        "classes": [list(taxonomy.path(int(node))) for node in parts.class_nodes],
-        "class_counts": parts.class_counts.tolist(),
-        "preprocessing": parts.preprocessing.model_dump(),
-        "recipe": parts.recipe.model_dump(),
-    }
+    return Settings(
+        taxonet=__version__,
+        digests={name: file_digest(folder / name) for name in _DIGESTED},
+        ranks=taxonomy.ranks,
+        classes=tuple(taxonomy.path(int(node)) for node in parts.class_nodes),
+        class_counts=tuple(parts.class_counts.tolist()),
+        preprocessing=parts.preprocessing,
+        recipe=parts.recipe,
+    )
 
 
-def _check(settings: dict[str, Any], folder: Path) -> None:
-    if settings.get("format") != _FORMAT:
+def _require_complete(folder: Path) -> None:
+    for name in _NEEDED:
+        if not (folder / name).is_file():
+            raise CheckpointError(
+                f"{folder} is no complete classifier: {name} is missing. Expected the folder "
+                "`classifier` that `taxonet train` writes."
+            )
+
+
+def _read_settings(path: Path) -> Settings:
+    content = _read(path)
+    found = content if isinstance(content, dict) else {}
+    # Before its keys are looked at: those of another format may well be others.
+    if found.get("format") != FORMAT:
         raise CheckpointError(
-            f"{folder} has format {settings.get('format')!r}; this taxonet {__version__} "
-            f"reads format {_FORMAT}. It was written by taxonet {settings.get('taxonet')}."
+            f"{path} has format {found.get('format')!r}, and this taxonet {__version__} reads "
+            f"format {FORMAT}. It was written by taxonet {found.get('taxonet', '(unknown)')}."
         )
-    for name, digest in settings["digests"].items():
-        if file_digest(folder / name) != digest:
+    return _validated(content, Settings, path)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise CheckpointError(f"{path} is damaged: {error}. Copy the folder again.") from None
+
+
+def _validated(content: Any, kind: type[Record], path: Path) -> Record:
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise CheckpointError(explain(error, kind, what=str(path))) from None
+
+
+def _check_digests(settings: Settings, folder: Path) -> None:
+    for name in _DIGESTED:
+        if file_digest(folder / name) != settings.digests.get(name):
             raise CheckpointError(
                 f"{folder / name} is not the file that was saved with this classifier (its "
                 "SHA-256 differs). Copy the whole folder again."

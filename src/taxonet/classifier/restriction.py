@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from taxonet.errors import TaxonomyError, did_you_mean
+from taxonet.errors import ConfigError, TaxonomyError, did_you_mean
 from taxonet.taxonomy import Taxonomy
+from taxonet.taxonomy.names import clean_name, fold_name
 
 
 def classes_within(
@@ -19,7 +20,7 @@ def classes_within(
     Several strings add up: ``genus=Rosa`` and ``genus=Rubus`` allow both genera.
 
     Raises:
-        TaxonomyError: No such rank, or no taxon of that name at that rank.
+        ConfigError: No such rank, or no taxon of that name at that rank.
 
     Example:
         >>> names = {"genus": ["Rosa", "Acer"], "species": ["Rosa canina", "Acer mono"]}
@@ -36,14 +37,24 @@ def classes_listed(
 ) -> tuple[NDArray[np.bool_], list[str]]:
     """Say which classes a list of names allows, and which names the tree does not know.
 
-    A name of a genus or family allows all classes below it.
+    A name of a genus or family allows all classes below it, and a name of several taxa allows
+    them all. Case, underscores and the form of a hybrid sign may differ from the tree's.
 
     Raises:
-        TaxonomyError: No name of the list is in the tree.
+        TaxonomyError: No name of the list stands for a class or a taxon above one.
+
+    Example:
+        >>> tree = Taxonomy.from_edges([("Rosa", "Rosa canina"), ("Rosa", "Rosa gallica")])
+        >>> allowed, unknown = classes_listed(tree, tree.leaves, ["rosa_gallica", "Rubus"])
+        >>> allowed.tolist(), unknown
+        ([False, True], ['Rubus'])
     """
-    found = {name: taxonomy.find(name) for name in names}
-    unknown = [name for name, nodes in found.items() if len(nodes) == 0]
-    allowed = _under(taxonomy, class_nodes, [int(node) for ns in found.values() for node in ns])
+    nodes_of: dict[str, list[int]] = {fold_name(name): [] for name in names}
+    for node, name in enumerate(taxonomy.names):
+        if (folded := fold_name(name)) in nodes_of:
+            nodes_of[folded].append(node)
+    unknown = [name for name in names if not nodes_of[fold_name(name)]]
+    allowed = _under(taxonomy, class_nodes, [node for nodes in nodes_of.values() for node in nodes])
     if not allowed.any():
         raise TaxonomyError(
             f"None of the {len(names)} names of the species list is a taxon of this classifier "
@@ -54,20 +65,29 @@ def classes_listed(
 
 
 def read_species_list(path: Path) -> list[str]:
-    """Read names: the lines of a text file, or the first column of a CSV with a header."""
-    if path.suffix.lower() == ".csv":
-        column = pd.read_csv(path, dtype=str, encoding="utf-8-sig").iloc[:, 0]
-        return [name.strip() for name in column.dropna() if name.strip()]
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-    return [line.strip() for line in lines if line.strip()]
+    """Read names: the lines of a text file, or the first column of a CSV with a header.
+
+    Raises:
+        TaxonomyError: The file is not UTF-8, or no regular table.
+    """
+    try:
+        if path.suffix.lower() == ".csv":
+            # Every cell is a name: pandas would take some, such as None, for missing.
+            table = pd.read_csv(path, dtype=str, encoding="utf-8-sig", keep_default_na=False)
+            lines = table.iloc[:, 0].tolist()
+        else:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except ValueError as error:  # UnicodeDecodeError, and what pandas raises
+        raise TaxonomyError(f"The species list {path} cannot be read: {error}.") from None
+    return [name for line in lines if (name := clean_name(line))]
 
 
 def _nodes_of(taxonomy: Taxonomy, text: str) -> list[int]:
     rank, equals, name = (part.strip() for part in text.partition("="))
     if not equals or not name:
-        raise TaxonomyError(f"Expected rank=name, such as family=Rosaceae, got {text!r}.")
+        raise ConfigError(f"Expected rank=name, such as family=Rosaceae, got {text!r}.")
     if rank not in taxonomy.ranks:
-        raise TaxonomyError(
+        raise ConfigError(
             f"The taxonomy has no rank {rank!r}.{did_you_mean(rank, taxonomy.ranks)} "
             f"Its ranks: {', '.join(taxonomy.ranks) or 'none'}."
         )
@@ -75,7 +95,7 @@ def _nodes_of(taxonomy: Taxonomy, text: str) -> list[int]:
     nodes = [int(node) for node in taxonomy.find(name) if int(node) in at_rank]
     if not nodes:
         known = [str(taxonomy.names[node]) for node in at_rank]
-        raise TaxonomyError(f"No {rank} is called {name!r}.{did_you_mean(name, known)}")
+        raise ConfigError(f"No {rank} is called {name!r}.{did_you_mean(name, known)}")
     return nodes
 
 

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from taxonet.errors import ConfigError
 from taxonet.inference.decision import deepest_reaching
 from taxonet.taxonomy import Taxonomy
 from taxonet.taxonomy.propagate import class_to_node_probs
@@ -23,6 +24,12 @@ class RowMaker:
         threshold_prob: The deepest node whose summed probability reaches it is named.
         novelty_threshold: A photo is unknown where its novelty score is above it; None: never.
         top_k: Candidates at every rank.
+
+    Attributes:
+        columns: The names of a row's fields, in order.
+
+    Raises:
+        ConfigError: ``top_k`` below 1.
     """
 
     def __init__(
@@ -36,21 +43,12 @@ class RowMaker:
     ) -> None:
         self.taxonomy, self.class_nodes = taxonomy, class_nodes
         self.threshold_prob, self.novelty_threshold = threshold_prob, novelty_threshold
+        if top_k < 1:
+            raise ConfigError(f"top_k must be at least 1, got {top_k}.")
         self.top_k = top_k
         self.levels = levels_with_classes(taxonomy, class_nodes)
+        self.columns = _columns(list(self.levels), top_k)
         self._leaf_classes = _classes_without_class_below(taxonomy, class_nodes)
-
-    @property
-    def columns(self) -> list[str]:
-        """The names of a row's fields, in order."""
-        ranks = [
-            column
-            for rank in self.levels
-            for place in range(1, self.top_k + 1)
-            for column in _rank_columns(rank, place)
-        ]
-        first = ["image", "scientificName", "taxonRank", "probability", "rule", "noveltyScore"]
-        return [*first, *ranks, "error"]
 
     def rows(self, images: list[str], probs: Tensor, novelty: Tensor) -> list[Row]:
         """Make the rows of a batch.
@@ -142,6 +140,27 @@ def _classes_without_class_below(
 ) -> frozenset[int]:
     above = {int(node) for leaf in class_nodes for node in taxonomy.ancestors(int(leaf))[1:]}
     return frozenset(int(node) for node in class_nodes) - above
+
+
+def is_figure(column: str) -> bool:
+    """Say whether a column of the rows holds figures; the others hold text.
+
+    Example:
+        >>> is_figure("genus_2_probability"), is_figure("genus_2")
+        (True, False)
+    """
+    return column.endswith("_probability") or column in {"probability", "noveltyScore"}
+
+
+def _columns(ranks: list[str], top_k: int) -> list[str]:
+    first = ["image", "scientificName", "taxonRank", "probability", "rule", "noveltyScore"]
+    candidates = [
+        column
+        for rank in ranks
+        for place in range(1, top_k + 1)
+        for column in _rank_columns(rank, place)
+    ]
+    return [*first, *candidates, "error"]
 
 
 def _rank_columns(rank: str, place: int) -> tuple[str, str]:

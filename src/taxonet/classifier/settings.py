@@ -1,14 +1,30 @@
 """What a classifier must know besides its weights: how to prepare a photo, and when to speak."""
 
-from typing import Literal
+from typing import Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+
+# The scores are on the list once their room has been imported.
+from taxonet.inference import novelty as _novelty  # noqa: F401
+from taxonet.recipes import Recipe
+from taxonet.registry import NOVELTY_SCORES
+
+FORMAT: Final = 1
+"""The format of the classifier folder that this code writes and reads."""
 
 
 class Stored(BaseModel):
     """A frozen record that is written into the classifier's folder as JSON."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Preprocessing(Stored):
@@ -30,9 +46,38 @@ class Calibration(Stored):
     novelty_score: str = "max_logit"
     novelty_threshold: float | None = None
     """A photo is of an unknown taxon where its novelty score is above this."""
-    known_accepted: float = 0.95
+    known_accepted: float = Field(0.95, ge=0, le=1)
     """Share of the known calibration images that the novelty threshold accepts."""
-    threshold_prob: float = 0.5
+    threshold_prob: float = Field(0.5, ge=0.5, le=1)
     """The deepest node whose summed probability reaches this is named."""
-    named_right: float = 0.95
+    named_right: float = Field(0.95, ge=0, le=1)
     """Share of right names that the threshold was chosen for."""
+
+    @field_validator("novelty_score")
+    @classmethod
+    def _is_registered(cls, name: str) -> str:
+        NOVELTY_SCORES.get(name)
+        return name
+
+
+class Settings(Stored):
+    """The file ``classifier.json``: how the other files of the folder are to be read."""
+
+    format: Literal[1] = FORMAT
+    taxonet: str
+    """Version of the code that wrote the folder."""
+    digests: dict[str, str]
+    """SHA-256 of the files that must not change."""
+    ranks: tuple[str, ...]
+    classes: tuple[tuple[str, ...], ...] = Field(min_length=1)
+    """Path of each class in the taxonomy, in the order of the network's scores."""
+    class_counts: tuple[PositiveInt, ...]
+    """Training photos of each class."""
+    preprocessing: Preprocessing
+    recipe: Recipe
+
+    @model_validator(mode="after")
+    def _counts_every_class(self) -> Self:
+        if len(self.class_counts) != len(self.classes):
+            raise ValueError(f"{len(self.classes)} classes, but {len(self.class_counts)} counts")
+        return self

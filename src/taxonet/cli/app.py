@@ -4,7 +4,6 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from taxonet.cli import (
     demo,
@@ -20,6 +19,7 @@ from taxonet.cli import (
 )
 from taxonet.cli.draw_flora import FloraVerb
 from taxonet.cli.options import verb
+from taxonet.cli.screen import say
 from taxonet.errors import ConfigError, TaxonetError
 from taxonet.recipes.verbs import (
     DemoConfig,
@@ -32,7 +32,7 @@ from taxonet.recipes.verbs import (
 )
 from taxonet.version import __version__
 
-_RAN_BUT_BAD_INPUT, _USAGE, _INTERRUPTED = 1, 2, 130
+_RAN_BUT_BAD_INPUT, _USAGE = 1, 2
 
 app = typer.Typer(
     name="taxonet",
@@ -76,18 +76,14 @@ app.command("demo")(verb(DemoConfig, demo.run))
 def main() -> None:
     """Run the command line; errors are for the user, with a next step and no traceback.
 
-    Exit code 0: done. 1: it ran and found bad input. 2: the call itself is wrong. 130: Ctrl-C.
+    Exit code 0: done. 1: it ran and found bad input. 2: the call itself is wrong. 130: Ctrl-C,
+    for which typer cares.
     """
     try:
         app()
     except ConfigError as error:
-        _stop(error, _USAGE)
+        say(f"Error: {error}")
+        sys.exit(_USAGE)
     except (TaxonetError, OSError) as error:
-        _stop(error, _RAN_BUT_BAD_INPUT)
-    except KeyboardInterrupt:
-        _stop("Stopped.", _INTERRUPTED)
-
-
-def _stop(message: object, code: int) -> None:
-    Console(stderr=True).print("Error:" if code != _INTERRUPTED else "", message, markup=False)
-    sys.exit(code)
+        say(f"Error: {error}")
+        sys.exit(_RAN_BUT_BAD_INPUT)

@@ -21,7 +21,7 @@ def run(config: FloraVerb) -> None:
 
     flora = FloraConfig(**config.model_dump(exclude={"out"}))
     with Progress("drawing plants", len(make_flora(flora).plan)) as progress:
-        write_flora(config.out, flora, progress=progress)
+        write_flora(config.out, flora, progress=lambda done, total: progress.advance())
     say(
         f"Next: taxonet train {config.out / 'images.csv'} --taxonomy "
         f"{config.out / 'taxonomy.csv'} --out runs/flora"

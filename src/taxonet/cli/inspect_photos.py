@@ -37,6 +37,8 @@ def run(config: InspectConfig) -> None:
     with Progress("reading photos", len(images)) as progress:
         found = inspect_images(images, taxonomy, progress=progress)
     show(Group(*(terminal_table(table) for table in _tables(found))))
+    for note in found.notes:
+        say(note)
     problems = _problems(found)
     if config.names is not None and taxonomy is not None:
         report = match_labels(found.label_counts, taxonomy, reference=config.names)
@@ -91,11 +93,13 @@ def _problems(found: Inspection) -> list[str]:
             " = ".join(group.images) for group in found.leaks
         ],
         "groups of exact duplicates": [
-            " = ".join(group.images) for group in found.exact_duplicates
+            " = ".join(group.images) for group in found.exact_duplicates if not group.leaks
         ],
-        "groups of near duplicates": [" ~ ".join(group.images) for group in found.near_duplicates],
+        "groups of near duplicates": [
+            " ~ ".join(group.images) for group in found.near_duplicates if not group.leaks
+        ],
     }
-    lines = list(found.notes)
+    lines: list[str] = []
     for kind, items in kinds.items():
         if items:
             lines.append(f"{len(items)} {kind}:")

@@ -10,7 +10,11 @@ def run(config: PredictConfig) -> None:
     """Name photos into a file; exit code 1 where photos were unreadable."""
     from taxonet.classifier import predict_to_file
 
-    summary = predict_to_file(config, show_progress=True)
+    try:
+        summary = predict_to_file(config, show_progress=True)
+    except KeyboardInterrupt:
+        say("Stopped. The rows written so far are kept: --resume goes on after them.")
+        raise
     for note in summary.notes:
         say(note)
     if summary.resumed_from:

@@ -11,14 +11,8 @@ def run(config: SplitConfig) -> None:
 
     if config.out.exists():
         raise ConfigError(f"{config.out} exists already. Remove it or choose another --out.")
-    shares = {
-        "train": config.train,
-        "val": config.val,
-        "calibration": config.calibration,
-        "test": config.test,
-    }
-    fractions = {name: share for name, share in shares.items() if share > 0}
-    table = split_images(open_images(config.images), fractions=fractions, seed=config.seed)
+    images = open_images(config.images)
+    table = split_images(images, fractions=config.fractions, seed=config.seed)
     table.save(config.out)
     counts = ", ".join(f"{name} {count}" for name, count in table.split_counts().items())
     say(f"{len(table)} photos: {counts}.")

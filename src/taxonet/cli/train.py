@@ -18,6 +18,8 @@ def run(config: TrainConfig) -> None:
             f"in {config.out}."
         )
         sys.exit(130)
+    if not result.is_main:
+        return
     recall = result.val_macro_recall
     if recall is not None:
         say(f"Kept epoch {result.kept_epoch}: macro recall {recall:.1%} on the validation photos.")

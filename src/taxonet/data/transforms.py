@@ -139,4 +139,5 @@ def _pad_to_square(image: Tensor, *, at_most: int) -> Tensor:
     side = max(height, width)
     left, top = (side - width) // 2, (side - height) // 2
     margins = [left, top, side - width - left, side - height - top]
-    return v2.functional.pad(image, margins, padding_mode="edge")
+    square: Tensor = v2.functional.pad(image, margins, padding_mode="edge")
+    return square

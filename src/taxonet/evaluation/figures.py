@@ -1,5 +1,6 @@
 """From counts to the figures of ``metrics.json``."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -120,19 +121,28 @@ def decision_figures(classifier: TaxonClassifier, judgement: Judgement) -> Figur
 
 
 def open_set_figures(
-    calibration: Calibration, known: Judgement, unknown: Judgement
+    calibration: Calibration, known: Judgement, unknown: Sequence[Judgement]
 ) -> Figures | None:
-    """Return TPR, TNR, their mean ACC, AUROC, AUPR and FPR@95; None without a threshold."""
-    if calibration.novelty_threshold is None:
+    """Return TPR, TNR, their mean ACC, AUROC, AUPR and FPR@95.
+
+    Args:
+        calibration: Holds the score's name and threshold.
+        known: Photos of known taxa.
+        unknown: Photos of unknown taxa, of one or more sets.
+
+    Returns:
+        None without a threshold, or where no photo of an unknown taxon can be read.
+    """
+    novelty = [value for one in unknown for value in one.novelty]
+    if calibration.novelty_threshold is None or not novelty:
         return None
-    found = open_set_metrics(
-        known.novelty, unknown.novelty, threshold=calibration.novelty_threshold
-    )
+    found = open_set_metrics(known.novelty, novelty, threshold=calibration.novelty_threshold)
     return {
         "score": calibration.novelty_score,
         "threshold": calibration.novelty_threshold,
         "known_images": len(known.novelty),
-        "unknown_images": len(unknown.novelty),
+        "unknown_images": len(novelty),
+        "unreadable": {name: why for one in unknown for name, why in one.unreadable.items()},
         **asdict(found),
     }
 
@@ -143,7 +153,7 @@ def all_levels(judgement: Judgement) -> dict[str, Figures]:
 
 
 def shown_levels(judgement: Judgement) -> dict[str, LevelCounts]:
-    """Leave out the class level where it says the same as the finest rank."""
+    """Leave out the class level where it says the same as a rank."""
     levels = dict(judgement.levels)
     classes = levels[CLASS_LEVEL].nodes
     others = [level.nodes for name, level in levels.items() if name != CLASS_LEVEL]

@@ -21,6 +21,8 @@ FloatArray = NDArray[np.float64]
 
 #: The level of the classes themselves, whatever their ranks.
 CLASS_LEVEL = "class"
+# Biology has a rank of that name too (Magnoliopsida is a class).
+_RANK_CLASS_LEVEL = "rank class"
 _TOP = 5
 
 
@@ -153,5 +155,6 @@ def levels_of(classifier: TaxonClassifier) -> dict[str, LevelCounts]:
         below[taxonomy.parent[node]] += below[node]
     levels = {CLASS_LEVEL: LevelCounts(taxonomy, class_nodes, classifier.class_counts)}
     for rank, nodes in reversed(levels_with_classes(taxonomy, class_nodes).items()):
-        levels[rank] = LevelCounts(taxonomy, nodes, below[nodes])
+        name = _RANK_CLASS_LEVEL if rank == CLASS_LEVEL else rank
+        levels[name] = LevelCounts(taxonomy, nodes, below[nodes])
     return levels

@@ -81,19 +81,26 @@ def read_taxon_map(path: Path) -> dict[str, str]:
     such as ``Rosaceae/Rosa/Rosa canina``, or ``unknown``.
 
     Raises:
-        DataError: A column is missing, or a label has two meanings.
+        DataError: The file cannot be read, a column is missing, or a label has two meanings.
     """
-    frame = pd.read_csv(path, dtype=str, encoding="utf-8-sig").fillna("")
+    try:
+        # A label may read NA; a row may end after its label.
+        frame = pd.read_csv(path, dtype=str, encoding="utf-8-sig", keep_default_na=False).fillna("")
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path} cannot be read as a CSV with the columns label and path: {error}"
+        ) from None
     for column in ("label", "path"):
         if column not in frame:
             raise DataError(
                 f"{path} needs the columns label and path; {column} is missing."
                 f"{did_you_mean(column, frame.columns)}"
             )
-    twice = frame["label"][frame["label"].duplicated()]
+    labels, paths = frame["label"].str.strip(), frame["path"].str.strip()
+    twice = labels[labels.duplicated()]
     if len(twice):
         raise DataError(f"{path} maps {twice.iloc[0]!r} twice; keep one row a label.")
-    return dict(zip(frame["label"].str.strip(), frame["path"].str.strip(), strict=True))
+    return dict(zip(labels, paths, strict=True))
 
 
 def _through_map(labels: pd.Series, meaning: dict[str, str]) -> pd.Series:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from taxonet.evaluation.figures import (
     decision_figures,
     open_set_figures,
 )
-from taxonet.evaluation.judge import CLASS_LEVEL, Judgement, judge
+from taxonet.evaluation.judge import CLASS_LEVEL, IntArray, Judgement, judge
 from taxonet.evaluation.matching import MatchedPhotos, match_photos
 from taxonet.recipes.verbs import EvaluateConfig
 from taxonet.version import __version__
@@ -34,7 +35,8 @@ class Evaluation:
     test: Judgement
     photos: MatchedPhotos
     region: Judgement | None = None
-    unknown: Judgement | None = None
+    unknown_novelty: tuple[float, ...] = ()
+    """Novelty score of each readable photo of a taxon that the classifier lacks."""
 
 
 def evaluate(config: EvaluateConfig, *, show_progress: bool = False) -> Evaluation:
@@ -66,7 +68,8 @@ def evaluate(config: EvaluateConfig, *, show_progress: bool = False) -> Evaluati
             **_figures(classifier, test),
         },
     }
-    region, unknown_photos = None, []
+    unknown_photos = [photos.unknown]
+    region = None
     if config.region is not None:
         matched = match_photos(
             open_images(config.region),
@@ -84,11 +87,12 @@ def evaluate(config: EvaluateConfig, *, show_progress: bool = False) -> Evaluati
         }
         unknown_photos.append(matched.unknown)
     if config.unknown is not None:
-        unknown_photos.append(open_images(config.unknown))
-    unknown = judging.unknown([table for table in unknown_photos if len(table)])
-    if unknown is not None:
+        unknown_photos.append(_open_unknown(config.unknown, classifier))
+    unknown = [judging.unknown(table) for table in unknown_photos if len(table)]
+    if unknown:
         metrics["open_set"] = open_set_figures(classifier.calibration, test, unknown)
-    return Evaluation(classifier, metrics, test, photos, region, unknown)
+    novelty = tuple(value for one in unknown for value in one.novelty)
+    return Evaluation(classifier, metrics, test, photos, region, novelty)
 
 
 class _Judging:
@@ -98,28 +102,31 @@ class _Judging:
         self._classifier, self._config, self._shown = classifier, config, shown
 
     def of(self, photos: MatchedPhotos, what: str) -> Judgement:
+        """Judge photos of taxa that the classifier knows.
+
+        Raises:
+            DataError: There is none, or none that can be read.
+        """
         if not len(photos.known):
-            labels = ", ".join(list(photos.dropped)[:5])
+            labels = ", ".join(list(photos.dropped)[:5]) or "none"
             raise DataError(
                 f"{what}: no photo is of a taxon that the classifier knows (labels: {labels}). "
                 "Check that the labels are those of its taxonomy, or give --taxon-map."
             )
-        return self._run(photos.known, photos.nodes, what)
+        judgement = self._run(photos.known, photos.nodes, what)
+        if not judgement.rows:
+            first, reason = next(iter(judgement.unreadable.items()))
+            raise DataError(
+                f"{what}: none of the {len(photos.known)} photos can be read (first: {first}: "
+                f"{reason}). Check the paths: they are relative to the manifest's folder."
+            )
+        return judgement
 
-    def unknown(self, tables: list[ImageTable]) -> Judgement | None:
+    def unknown(self, table: ImageTable) -> Judgement:
         """Judge photos of taxa that the classifier lacks: they have no true node."""
-        found: Judgement | None = None
-        for table in tables:
-            more = self._run(table, np.full(len(table), -1), "unknown taxa")
-            if found is None:
-                found = more
-            else:
-                found.novelty += more.novelty
-                found.named += more.named
-                found.unreadable |= more.unreadable
-        return found
+        return self._run(table, np.full(len(table), -1), "unknown taxa")
 
-    def _run(self, table: ImageTable, nodes: Any, what: str) -> Judgement:
+    def _run(self, table: ImageTable, nodes: IntArray, what: str) -> Judgement:
         return judge(
             self._classifier,
             table,
@@ -129,6 +136,18 @@ class _Judging:
             what=what,
             shown=self._shown,
         )
+
+
+def _open_unknown(path: Path, classifier: TaxonClassifier) -> ImageTable:
+    table = open_images(path)
+    stray = match_photos(table, classifier.taxonomy, classifier.class_nodes).known
+    if len(stray):
+        raise DataError(
+            f"{path}: {len(stray)} photos are of taxa that the classifier knows (first: "
+            f"{stray.name(0)}, {stray.frame['taxon'].iloc[0]}). Photos of unknown taxa must be of "
+            "others; take them out."
+        )
+    return table
 
 
 def _figures(classifier: TaxonClassifier, judgement: Judgement) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """From a preset's name or a YAML file, and `key=value` overrides, to one checked recipe."""
 
 from collections.abc import Iterable, Mapping
+from functools import reduce
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from taxonet.errors import ConfigError, did_you_mean
 from taxonet.recipes.schema import Recipe
@@ -28,8 +30,9 @@ def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
     Args:
         source: The name of a preset, or the path of a YAML file. A file may start from another
-            recipe with the key ``extends``.
-        overrides: ``path.to.key=value`` strings; the value is read as YAML.
+            recipe with the key ``extends``: a preset, or a file relative to its own folder.
+        overrides: ``path.to.key=value`` strings; the value is read as YAML. Of two for one key
+            the later counts; otherwise their order makes no difference.
 
     Raises:
         ConfigError: Nothing has that name, the file is no mapping, or keys or values are wrong;
@@ -39,9 +42,8 @@ def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         >>> load_recipe("taxonet", ["epochs=3", "loss.base_margin_cos=0.2"]).epochs
         3
     """
-    content = _read(source)
-    for override in overrides:
-        _apply(content, override)
+    change: dict[str, Any] = reduce(_merge, map(_override, overrides), {})
+    content = _replace_parts(_read(source), change)
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
@@ -58,29 +60,39 @@ def explain(error: ValidationError, model: type[BaseModel], *, what: str) -> str
     lines = [f"{len(error.errors())} problem(s) in {what}:"]
     for problem in error.errors():
         place = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            known = _keys_beside(model, problem["loc"])
-            hint = did_you_mean(str(problem["loc"][-1]), known)
-            lines.append(f"  {place}: unknown key.{hint} Known here: {', '.join(known)}.")
-        else:
-            lines.append(f"  {place}: {problem['msg']} (got {problem['input']!r}).")
+        # A complaint about several keys together has no place.
+        lines.append("  " + ": ".join(filter(None, (place, _complaint(problem, model)))))
     return "\n".join(lines)
 
 
+def _complaint(problem: ErrorDetails, model: type[BaseModel]) -> str:
+    if problem["type"] == "extra_forbidden":
+        known = _keys_beside(model, problem["loc"])
+        hint = did_you_mean(str(problem["loc"][-1]), known)
+        return f"unknown key.{hint} Known here: {', '.join(known)}."
+    if problem["type"] == "missing":
+        return "this key is required."
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    return f"{problem['msg']} (got {problem['input']!r})."
+
+
 def _read(source: str | Path, seen: tuple[str, ...] = ()) -> dict[str, Any]:
-    if str(source) in seen:
-        raise ConfigError(f"Recipes extend each other in a circle: {' -> '.join(seen)}.")
-    text = _text_of(source)
+    name = str(source) if str(source) in preset_names() else str(Path(source).resolve())
+    if name in seen:
+        raise ConfigError(f"Recipes extend each other in a circle: {' -> '.join((*seen, name))}.")
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        content = yaml.safe_load(_text_of(source))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"Recipe {source} is not valid YAML: {error}.") from None
     if not isinstance(content, dict):
         raise ConfigError(f"Recipe {source} must be a mapping of keys, got {content!r}.")
     parent = content.pop("extends", None)
     if parent is None:
         return content
-    return _merge(_read(parent, (*seen, str(source))), content)
+    if parent not in preset_names():
+        parent = Path(source).parent / str(parent)
+    return _replace_parts(_read(parent, (*seen, name)), content)
 
 
 def _text_of(source: str | Path) -> str:
@@ -101,25 +113,39 @@ def _merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]
     for key, value in change.items():
         old = merged.get(key)
         if isinstance(old, dict) and isinstance(value, dict):
-            # Another part has other options: those of the old one must not leak into it.
-            same_part = value.get("name", old.get("name")) == old.get("name")
-            merged[key] = _merge(old, value) if same_part else value
-        else:
-            merged[key] = value
+            value = _merge(old, value)
+        merged[key] = value
     return merged
 
 
-def _apply(content: dict[str, Any], override: str) -> None:
-    path, equals, text = override.partition("=")
+def _replace_parts(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge, but where another part is named, drop the options of the old one.
+
+    They would leak into a part that they were not meant for.
+    """
+    kept = {key: value for key, value in base.items() if not _is_another(value, change.get(key))}
+    return _merge(kept, change)
+
+
+def _is_another(part: Any, change: Any) -> bool:
+    if not isinstance(part, dict) or not isinstance(change, dict):
+        return False
+    return "name" in change and change["name"] != part.get("name")
+
+
+def _override(text: str) -> dict[str, Any]:
+    """Read ``path.to.key=value`` as nested mappings."""
+    path, equals, value = text.partition("=")
     keys = path.strip().split(".")
     if not equals or not all(keys):
-        raise ConfigError(f"An override reads path.to.key=value, got {override!r}.")
-    change: Any = yaml.safe_load(text)
+        raise ConfigError(f"An override reads path.to.key=value, got {text!r}.")
+    try:
+        change: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"The value of the override {text!r} is not YAML: {error}.") from None
     for key in reversed(keys):
         change = {key: change}
-    merged = _merge(content, change)
-    content.clear()
-    content.update(merged)
+    return dict(change)
 
 
 def _keys_beside(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

@@ -48,7 +48,7 @@ class ModelRecipe(Section):
     image_size: PositiveInt = Field(64, description="Side of the square input in pixels.")
     fit: Literal["crop", "pad"] = Field(
         "crop",
-        description="How a photo becomes square: its middle, or all of it with its border repeated.",
+        description="How a photo becomes square: its middle, or all of it and its border repeated.",
     )
 
 

@@ -5,9 +5,9 @@ default is an argument, the others are options.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from taxonet.recipes.schema import Section
 
@@ -28,6 +28,12 @@ class TaxonomySource(Section):
     ranks: tuple[str, ...] = Field(
         (), description="Rank columns to use, coarse to fine (all known ones if left out)."
     )
+
+    @model_validator(mode="after")
+    def _has_a_table_to_read(self) -> Self:
+        if self.taxonomy is None and (self.label_column is not None or self.ranks):
+            raise ValueError("label_column and ranks are columns of a taxonomy: give --taxonomy.")
+        return self
 
 
 class TrainConfig(TaxonomySource):
@@ -125,6 +131,12 @@ class InspectConfig(TaxonomySource):
     )
     out: Path | None = Field(None, description="Folder for inspection.json and long_tail.svg.")
 
+    @model_validator(mode="after")
+    def _has_names_to_check(self) -> Self:
+        if self.taxonomy is None and self.names is not None:
+            raise ValueError("names checks the names of a taxonomy: give --taxonomy.")
+        return self
+
 
 class SplitConfig(Section):
     """Divide photos into train, val, calibration and test."""
@@ -136,6 +148,24 @@ class SplitConfig(Section):
     calibration: float = Field(0.1, ge=0, lt=1, description="Share that sets the thresholds.")
     test: float = Field(0.1, ge=0, lt=1, description="Share that is only read.")
     seed: int = Field(0, ge=0, description="Key of the shuffle.")
+
+    @property
+    def fractions(self) -> dict[str, float]:
+        """The share of each split that gets any."""
+        shares = {
+            "train": self.train,
+            "val": self.val,
+            "calibration": self.calibration,
+            "test": self.test,
+        }
+        return {name: share for name, share in shares.items() if share > 0}
+
+    @model_validator(mode="after")
+    def _divides_all(self) -> Self:
+        total = sum(self.fractions.values())
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"train, val, calibration and test must sum to 1, got {total:g}.")
+        return self
 
 
 class DemoConfig(Section):

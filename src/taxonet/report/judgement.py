@@ -3,12 +3,13 @@
 Several classifiers may be shown side by side; pictures of single photos are of the first.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from taxonet.data.long_tail import SHOT_GROUPS
+from taxonet.errors import DataError
 from taxonet.evaluation import CLASS_LEVEL, Evaluation, reliability_of, shown_levels
 from taxonet.metrics import class_recall
 from taxonet.report.examples import choose_right, choose_wrong, thumbnail_uri
@@ -41,8 +42,12 @@ def evaluation_report(evaluations: Mapping[str, Evaluation], *, title: str) -> R
     Args:
         evaluations: Name and evaluation of each classifier; the first is the subject.
         title: Heading of the page.
+
+    Raises:
+        DataError: The classifiers do not have the same classes.
     """
     name, subject = next(iter(evaluations.items()))
+    _check_same_classes(evaluations)
     sections = [
         Section(
             "How good is it?",
@@ -63,6 +68,20 @@ def evaluation_report(evaluations: Mapping[str, Evaluation], *, title: str) -> R
         sections=tuple(section for section in sections if section is not None),
         notes=_NOTES,
     )
+
+
+def _check_same_classes(evaluations: Mapping[str, Evaluation]) -> None:
+    classes = {
+        name: [one.classifier.taxonomy.path(int(node)) for node in one.classifier.class_nodes]
+        for name, one in evaluations.items()
+    }
+    first = next(iter(classes))
+    for name, paths in classes.items():
+        if paths != classes[first]:
+            raise DataError(
+                f"{name} and {first} name different taxa ({len(paths)} and {len(classes[first])}), "
+                "so one report cannot show them side by side: write one for each."
+            )
 
 
 def summary_tables(evaluations: Mapping[str, Evaluation]) -> list[Table]:
@@ -143,8 +162,9 @@ def _open_set_table(evaluations: Mapping[str, Evaluation]) -> Table:
 def _in_words(name: str, one: Evaluation) -> str:
     finest = next(iter(shown_levels(one.test)))
     found = one.metrics["test"]["levels"][finest]
+    what = finest if finest in one.classifier.taxonomy.ranks else "taxon"
     return (
-        f"{name} names the right {finest} for {_percent(found['rank1']):.1f} % of "
+        f"{name} names the right {what} for {_percent(found['rank1']):.1f} % of "
         f"{found['images']:,} test photos; averaged over the {found['classes']} taxa, rare ones "
         f"counting as much as common ones, it is {_percent(found['macro_recall']):.1f} %."
     )
@@ -228,14 +248,14 @@ def _decision_section(evaluations: Mapping[str, Evaluation]) -> Section:
 def _unknown_section(evaluations: Mapping[str, Evaluation]) -> Section | None:
     subject = next(iter(evaluations.values()))
     threshold = subject.classifier.calibration.novelty_threshold
-    if subject.unknown is None or threshold is None or not subject.unknown.novelty:
+    if threshold is None or not subject.unknown_novelty:
         return None
     return Section(
         "Unknown taxa",
         figures=(
             Figure(
                 open_set_histogram(
-                    subject.test.novelty, subject.unknown.novelty, threshold=threshold
+                    subject.test.novelty, subject.unknown_novelty, threshold=threshold
                 ),
                 "Novelty scores of photos of known and of unknown taxa.",
                 "Two distributions; photos to the right of the threshold are called unknown.",
@@ -312,30 +332,27 @@ def _example_section(one: Evaluation) -> Section:
         "Right: a fair sample.": choose_right(right, k=_EXAMPLES, seed=seed),
         "Wrong: those it was surest of.": choose_wrong(right, one.test.prob, k=_EXAMPLES),
     }
-    picture = _example_maker(one)
-    return Section(
-        "Examples",
-        galleries=tuple(
-            Gallery(caption, tuple(picture(int(place)) for place in places))
-            for caption, places in chosen.items()
-        ),
+    galleries = (
+        Gallery(caption, tuple(_examples(one, places))) for caption, places in chosen.items()
     )
+    return Section("Examples", galleries=tuple(one for one in galleries if one.examples))
 
 
-def _example_maker(one: Evaluation) -> Callable[[int], Example]:
+def _examples(one: Evaluation, places: Iterable[int]) -> Iterator[Example]:
     taxonomy, test, table = one.classifier.taxonomy, one.test, one.photos.known
-
-    def picture(place: int) -> Example:
+    for place in places:
         truth, predicted = test.truth[place], test.predicted[place]
-        return Example(
-            thumbnail=thumbnail_uri(table.read_bytes(test.rows[place])),
+        try:
+            thumbnail = thumbnail_uri(table.read_bytes(test.rows[place]))
+        except (OSError, DataError):
+            continue  # the file was moved or damaged after it was judged
+        yield Example(
+            thumbnail=thumbnail,
             truth=str(taxonomy.names[truth]),
             prediction=str(taxonomy.names[predicted]),
             prob=test.prob[place],
             right=truth == predicted,
         )
-
-    return picture
 
 
 def _class_section(one: Evaluation) -> Section:

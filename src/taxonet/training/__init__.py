@@ -1,6 +1,6 @@
 """Training: from photos and a recipe to a classifier."""
 
-from taxonet.training.loop import Interrupted, TrainingStopped
 from taxonet.training.run import TrainResult, train
+from taxonet.training.stopping import Interrupted, TrainingStopped
 
 __all__ = ["Interrupted", "TrainResult", "TrainingStopped", "train"]

@@ -1,9 +1,10 @@
 """What calibration photos set: temperature and thresholds. No model or epoch is chosen here."""
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from taxonet.classifier import Calibration, TaxonClassifier
+from taxonet.data.table import ImageTable
 from taxonet.inference.calibration import fit_temperature
 from taxonet.inference.decision import calibrate_threshold, likely_nodes, naming_curve
 from taxonet.metrics.open_set import threshold_at_tpr
@@ -42,34 +43,47 @@ def calibrated(
         novelty_score=novelty_score, known_accepted=known_accepted, named_right=named_right
     )
     classifier = classifier.with_calibration(blank)
-    logits, novelty = [], []
-    kept: list[bool] = []
-    for batch in classifier.score(named_photos(table), workers=workers):
-        logits.append(batch.logits)
-        novelty.append(classifier.novelty(batch))
-        kept.extend(place not in batch.broken for place in range(len(batch.names)))
-    if not any(kept):
+    seen = _score(classifier, table, targets, workers=workers)
+    if seen is None:
         return classifier
-    truth = targets[torch.tensor(kept)]
-    scores = torch.cat(logits)
+    logits, novelty, truth = seen
+    novelty_threshold = threshold_at_tpr(novelty, known_accepted)
     found = blank.model_copy(
-        update={"images": len(truth), "temperature": fit_temperature(scores, truth)}
+        update={
+            "images": len(truth),
+            "temperature": fit_temperature(logits, truth),
+            "novelty_threshold": novelty_threshold,
+        }
     )
     classifier = classifier.with_calibration(found)
-    node_probs = class_to_node_probs(
-        classifier.taxonomy, classifier.class_nodes, classifier.probabilities(scores)
+    # Only what is not called unknown gets a name, so only that can show how right names are.
+    accepted = novelty <= novelty_threshold
+    threshold_prob = _naming_threshold(
+        classifier, logits[accepted], truth[accepted], named_right=named_right
     )
-    curve = naming_curve(
-        classifier.taxonomy, likely_nodes(node_probs), classifier.class_nodes[truth.numpy()]
-    )
+    return classifier.with_calibration(found.model_copy(update={"threshold_prob": threshold_prob}))
+
+
+def _score(
+    classifier: TaxonClassifier, table: ImageTable, targets: Tensor, *, workers: int
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Return logits, novelty (float64) and class of the readable photos; None if none is."""
+    logits, novelty = [], []
+    readable: list[bool] = []
+    for batch in classifier.score(named_photos(table), workers=workers):
+        logits.append(batch.logits)
+        novelty.append(classifier.novelty(batch).double())
+        readable.extend(place not in batch.broken for place in range(len(batch.names)))
+    if not any(readable):
+        return None
+    return torch.cat(logits), torch.cat(novelty), targets[torch.tensor(readable)]
+
+
+def _naming_threshold(
+    classifier: TaxonClassifier, logits: Tensor, truth: Tensor, *, named_right: float
+) -> float:
+    taxonomy, class_nodes = classifier.taxonomy, classifier.class_nodes
+    node_probs = class_to_node_probs(taxonomy, class_nodes, classifier.probabilities(logits))
+    curve = naming_curve(taxonomy, likely_nodes(node_probs), class_nodes[truth.numpy()])
     threshold = calibrate_threshold(curve, accuracy=named_right)
-    return classifier.with_calibration(
-        found.model_copy(
-            update={
-                "novelty_threshold": threshold_at_tpr(
-                    np.asarray(torch.cat(novelty), dtype=np.float64), known_accepted
-                ),
-                "threshold_prob": _CERTAIN if threshold is None else threshold,
-            }
-        )
-    )
+    return _CERTAIN if threshold is None else threshold

@@ -1,7 +1,8 @@
 """Checkpoints that a killed run resumes from: whole or absent, the last two kept."""
 
 import shutil
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from taxonet.files import atomic_file, atomic_folder, read_json, write_json
 _KEPT = 2
 _PREFIX = "step-"
 
+#: What a run was told to do, in the words of an error message: a resume must be told the same.
+Orders = Mapping[str, str | int]
+
 
 @dataclass
 class Position:
@@ -27,32 +31,36 @@ class Position:
     epoch: int = 0
     step: int = 0
     images: int = 0
+    """Images that entered the loss in this epoch."""
     loss_sum: float = 0.0
+    """Sum of their losses."""
     tail_kept: int = 0
-    best_epoch: int | None = None
-    best_recall: float | None = None
+    """Added tail images among them."""
+    kept_epoch: int | None = None
+    """The epoch whose weights are to be kept, as far as is known."""
+    kept_recall: float | None = None
+    """Its macro recall on the validation split."""
     broken: dict[str, str] = field(default_factory=dict)
     """Unreadable training photos met so far, with the reason."""
 
 
 def save_checkpoint(
-    folder: Path, accelerator: Accelerator, position: Position, *, serial: int, recipe_digest: str
+    folder: Path, accelerator: Accelerator, position: Position, *, serial: int, orders: Orders
 ) -> None:
     """Write a checkpoint named by its serial number and drop all but the last two.
+
+    Only the main process may call it.
 
     Args:
         folder: The run's checkpoint folder.
         accelerator: Holder of the prepared objective and optimiser.
-        position: Where the run stands.
+        position: Where the run stands, with the counts of all its processes.
         serial: Number that grows with the run (batches done in all).
-        recipe_digest: What the run was told to do; a resume compares it.
+        orders: What the run was told to do.
     """
-    accelerator.wait_for_everyone()
-    if not accelerator.is_main_process:
-        return
     with atomic_folder(folder / f"{_PREFIX}{serial:010d}") as temporary:
         accelerator.save_state(str(temporary))
-        write_json(temporary / "position.json", {"recipe": recipe_digest, **asdict(position)})
+        write_json(temporary / "position.json", {"orders": dict(orders), **asdict(position)})
     for old in list_checkpoints(folder)[:-_KEPT]:
         shutil.rmtree(old)
 
@@ -62,21 +70,27 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob(f"{_PREFIX}*") if path.is_dir())
 
 
-def load_checkpoint(folder: Path, accelerator: Accelerator, *, recipe_digest: str) -> Position:
+def load_checkpoint(folder: Path, accelerator: Accelerator, *, orders: Orders) -> Position:
     """Restore the newest checkpoint into the prepared objects and say where the run stood.
 
     Raises:
-        CheckpointError: The checkpoint belongs to another recipe or other data.
+        CheckpointError: The checkpoint belongs to a run with other orders; the message says which.
     """
     newest = list_checkpoints(folder)[-1]
     content: dict[str, Any] = read_json(newest / "position.json")
-    if content.pop("recipe") != recipe_digest:
+    found = content.pop("orders", {})
+    different = [what for what, value in orders.items() if found.get(what) != value]
+    if different:
         raise CheckpointError(
-            f"{newest} was written with another recipe or other training images than this run has. "
-            "Resume with the same ones, or train into a new folder."
+            f"{newest} was written with another {' and another '.join(different)} than this run "
+            "has. Resume with the same, or train into a new folder."
         )
     accelerator.load_state(str(newest))
-    return Position(**content)
+    position = Position(**content)
+    if accelerator.is_main_process:
+        return position
+    # The counts are those of all processes: one of them has to carry them on.
+    return replace(position, images=0, loss_sum=0.0, tail_kept=0)
 
 
 def save_weights(network: nn.Module, path: Path) -> None:

@@ -42,10 +42,13 @@ class TrainingData:
         return {str(name): int(count) for name, count in lost.value_counts().items()}
 
     def digest(self) -> str:
-        """Return a hash over the training photos' names and taxa."""
-        table, targets = self.split("train")
-        content = repr(list(zip(table.frame["image"], targets.tolist(), strict=True)))
-        return sha256((self.taxonomy.digest + content).encode()).hexdigest()
+        """Return a hash over the names and taxa of what is trained on and chosen by."""
+        digest = sha256(self.taxonomy.digest.encode())
+        for name in ("train", "val"):
+            table, targets = self.split(name)
+            photos = list(zip(table.frame["image"], targets.tolist(), strict=True))
+            digest.update(repr((name, photos)).encode())
+        return digest.hexdigest()
 
 
 def open_training_data(

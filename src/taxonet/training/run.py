@@ -1,32 +1,26 @@
 """The verb `train`: from photos and a recipe to a classifier folder."""
 
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from taxonet.classifier import Calibration, ClassifierParts, Preprocessing, TaxonClassifier
-from taxonet.data.loading import ImageDataset
-from taxonet.data.sampling import BatchPlan, TailExtension
 from taxonet.data.sources import open_images
+from taxonet.devices import pick_device
 from taxonet.errors import ConfigError
-from taxonet.files import write_json, write_text
-from taxonet.losses import Loss
-from taxonet.models import Network, build_network
+from taxonet.files import atomic_folder, write_json, write_text
+from taxonet.models import Network
 from taxonet.models import preprocessing as colours_of
 from taxonet.recipes import Recipe, dump_recipe, load_recipe
 from taxonet.recipes.verbs import TrainConfig
-from taxonet.registry import LOSSES
+from taxonet.training.assembly import build, make_trainer
 from taxonet.training.calibrate import calibrated
 from taxonet.training.checkpoints import Position, list_checkpoints
 from taxonet.training.data import TrainingData, open_taxonomy, open_training_data
 from taxonet.training.index import write_index
-from taxonet.training.loop import LoopSettings, Trainer
-from taxonet.training.objectives import ClassificationObjective
-from taxonet.training.selection import check_selection
-from taxonet.training.validation import Validation
-from taxonet.training.views import training_views
 
 
 @dataclass(frozen=True)
@@ -38,24 +32,30 @@ class TrainResult:
     kept_epoch: int
     """The epoch whose weights were kept, from 1."""
     val_macro_recall: float | None
+    """Its macro recall on the validation split."""
     broken: dict[str, str]
     notes: tuple[str, ...]
-    """What a user should know: no tail classes, no calibration photos, classes left out."""
+    """What a user should know: files and taxa left out, no tail classes, no calibration photos."""
+    is_main: bool = True
+    """False in the processes of a data-parallel run that write nothing and need say nothing."""
 
 
 def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
     """Train a classifier and write the run's folder.
 
     The folder holds ``recipe.yaml`` (resolved), ``split.csv``, ``log.jsonl``, ``checkpoints/``,
-    ``broken.json`` if photos were unreadable, and ``classifier/``.
+    ``broken.json`` if photos were unreadable, and, once it is complete, ``classifier/``. Under
+    ``torchrun`` every process calls this, and the first one writes.
 
     Raises:
         ConfigError: The recipe cannot work, or the folder is taken.
         TaxonomyError: Labels that no name of the taxonomy matches.
+        CheckpointError: A resume with another recipe or other photos.
         TrainingStopped: The loss is not finite, or too many photos are unreadable.
         Interrupted: Ctrl-C; the run can be resumed.
     """
     recipe = load_recipe(config.recipe, config.set)
+    accelerator = _accelerator(config.device, precision=recipe.precision)
     _check_folder(config)
     images = open_images(config.images)
     data = open_training_data(
@@ -65,110 +65,57 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
         calibration_share=config.calibration_share,
     )
     network, loss = build(recipe, data)
-    _write_facts(config.out, recipe, data)
-    trainer = _trainer(config, recipe, data, network, loss, show_progress)
+    trainer = make_trainer(
+        config,
+        recipe=recipe,
+        data=data,
+        network=network,
+        loss=loss,
+        accelerator=accelerator,
+        show_progress=show_progress,
+    )
+    # Or a slow process would find the folder taken, by the first one of its own run.
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process and not config.resume:
+        write_text(config.out / "recipe.yaml", dump_recipe(recipe))
+        data.table.save(config.out / "split.csv")
     position = trainer.fit()
     classifier = _classifier(recipe, data, network, device=config.device)
-    folder = config.out / "classifier"
-    if trainer.accelerator.is_main_process:
-        classifier = calibrated(classifier, data, workers=config.workers)
-        classifier.save(folder)
-        write_index(folder, classifier, data, workers=config.workers, shown=show_progress)
+    if accelerator.is_main_process:
         if position.broken:
             write_json(config.out / "broken.json", position.broken)
-    return _result(config, recipe, data, position, classifier)
+        classifier = calibrated(classifier, data, workers=config.workers)
+        with atomic_folder(config.out / "classifier") as folder:
+            classifier.save(folder)
+            write_index(folder, classifier, data, workers=config.workers, shown=show_progress)
+    return TrainResult(
+        folder=config.out,
+        classifier=config.out / "classifier",
+        kept_epoch=_kept_epoch(recipe, position) + 1,
+        val_macro_recall=position.kept_recall,
+        broken=position.broken,
+        notes=tuple(_notes(recipe, data, classifier)),
+        is_main=accelerator.is_main_process,
+    )
 
 
-def build(recipe: Recipe, data: TrainingData) -> tuple[Network, Loss]:
-    """Make the network and the loss of a recipe, and refuse what cannot work together.
+def _accelerator(device: str, *, precision: str) -> Accelerator:
+    """Return the holder of device, precision and process group.
 
     Raises:
-        ConfigError: Unknown names or options, a loss on the wrong head, or norm-guided selection
-            beside a loss for which the norm has no meaning.
+        ConfigError: The device is not there, or cannot compute in that precision.
     """
-    counts = data.classes.class_counts
-    loss: Loss = LOSSES.build(recipe.loss.name, recipe.loss.options, counts)
-    network = build_network(
-        backbone=recipe.model.backbone,
-        head=recipe.model.head,
-        classes=len(counts),
-        seed=recipe.seed,
-        pretrained=recipe.model.weights == "pretrained",
-    )
-    if network.head.kind != loss.takes:
-        right = "cosine" if loss.takes == "cosines" else "linear"
+    kind = pick_device(device).type
+    if precision == "fp16" and kind == "cpu":
         raise ConfigError(
-            f"The loss {recipe.loss.name!r} takes {loss.takes}, and the head "
-            f"{recipe.model.head!r} gives {network.head.kind}: set model.head to {right!r}."
+            "The precision fp16 needs a GPU, and this run computes on the CPU: choose "
+            "--set precision=bf16, or leave `precision` out of the recipe."
         )
-    network.head.scale = loss.scale
-    if recipe.selection is not None and recipe.selection.keep == "lowest_norm":
-        check_selection(loss)
-    return network, loss
-
-
-def _trainer(
-    config: TrainConfig,
-    recipe: Recipe,
-    data: TrainingData,
-    network: Network,
-    loss: Loss,
-    show_progress: bool,
-) -> Trainer:
-    accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision=recipe.precision)
-    table, targets = data.split("train")
-    views, size = training_views(recipe), recipe.model.image_size
-    colours = colours_of(recipe.model.backbone)
-    plan = BatchPlan(
-        targets.numpy(),
-        batch_size=recipe.batch_size,
-        seed=recipe.seed,
-        rank=accelerator.process_index,
-        world_size=accelerator.num_processes,
-        tail=_tail_extension(recipe),
-    )
-    val_table, val_targets = data.split("val")
-    validation = None
-    if len(val_table):
-        validation = Validation(
-            ImageDataset(val_table, views, image_size=size),
-            val_targets,
-            classes=len(data.classes.class_nodes),
-            batch_size=max(64, recipe.batch_size),
-            mean=colours.mean,
-            std=colours.std,
-            workers=config.workers,
-        )
-    return Trainer(
-        ClassificationObjective(
-            network, loss, mean=colours.mean, std=colours.std, selection=recipe.selection
-        ),
-        recipe=recipe,
-        plan=plan,
-        dataset=ImageDataset(table, views, image_size=size, seed=recipe.seed),
-        targets=targets,
-        validation=validation,
-        settings=LoopSettings(
-            folder=config.out,
-            recipe_digest=sha256((dump_recipe(recipe) + data.digest()).encode()).hexdigest(),
-            resume=config.resume,
-            workers=config.workers,
-            minutes_between_checkpoints=config.checkpoint_minutes,
-            broken_share=config.broken_share,
-            tensorboard=config.tensorboard,
-            show_progress=show_progress,
-        ),
-        accelerator=accelerator,
-    )
-
-
-def _tail_extension(recipe: Recipe) -> TailExtension | None:
-    choice = recipe.selection
-    if choice is None:
-        return None
-    return TailExtension(
-        extra=choice.extra, probability=choice.probability, tail_shots=choice.tail_shots
-    )
+    # Accelerate remembers the first device and precision of a Python process; this run may have
+    # others. Only the group of several processes, which cannot be made twice, has to stay.
+    grouped = torch.distributed.is_available() and torch.distributed.is_initialized()
+    AcceleratorState._reset_state(reset_partial_state=not grouped)
+    return Accelerator(cpu=kind == "cpu", mixed_precision=precision)
 
 
 def _classifier(
@@ -193,44 +140,26 @@ def _classifier(
 
 
 def _check_folder(config: TrainConfig) -> None:
-    begun = (config.out / "recipe.yaml").exists()
-    if config.resume:
-        if not list_checkpoints(config.out / "checkpoints"):
-            raise ConfigError(
-                f"There is nothing to resume: {config.out} has no checkpoint. Run without --resume."
-            )
-    elif begun:
+    checkpoints = list_checkpoints(config.out / "checkpoints")
+    if config.resume and not checkpoints:
+        raise ConfigError(
+            f"There is nothing to resume: {config.out} has no checkpoint. Run without --resume."
+        )
+    # A run that was stopped before its first checkpoint left nothing that is worth keeping.
+    if not config.resume and (checkpoints or (config.out / "classifier").exists()):
         raise ConfigError(
             f"{config.out} holds a run already. Add --resume to go on with it, or choose another "
             "--out."
         )
 
 
-def _write_facts(out: Path, recipe: Recipe, data: TrainingData) -> None:
-    write_text(out / "recipe.yaml", dump_recipe(recipe))
-    data.table.save(out / "split.csv")
-
-
-def _result(
-    config: TrainConfig,
-    recipe: Recipe,
-    data: TrainingData,
-    position: Position,
-    classifier: TaxonClassifier,
-) -> TrainResult:
-    kept = position.best_epoch if recipe.keep_epoch == "best" else None
-    return TrainResult(
-        folder=config.out,
-        classifier=config.out / "classifier",
-        kept_epoch=(recipe.epochs - 1 if kept is None else kept) + 1,
-        val_macro_recall=position.best_recall,
-        broken=position.broken,
-        notes=tuple(_notes(recipe, data, classifier)),
-    )
+def _kept_epoch(recipe: Recipe, position: Position) -> int:
+    """Return the kept epoch, from 0: without validation photos it is the last."""
+    return recipe.epochs - 1 if position.kept_epoch is None else position.kept_epoch
 
 
 def _notes(recipe: Recipe, data: TrainingData, classifier: TaxonClassifier) -> list[str]:
-    notes = []
+    notes = list(data.table.notes)
     choice = recipe.selection
     if choice is not None and not (data.classes.class_counts < choice.tail_shots).any():
         notes.append(

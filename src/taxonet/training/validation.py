@@ -1,16 +1,22 @@
 """Judges the network at the end of an epoch, to choose the epoch and for nothing else."""
 
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from taxonet.data.loading import ImageDataset, make_loader
-from taxonet.data.sampling import in_order
+from taxonet.data.sampling import Draw, in_order
 from taxonet.data.transforms import normalise
 from taxonet.metrics import HitCounts, macro_recall
+from taxonet.training.processes import sum_of
 
 
 class Validation:
-    """Macro recall on the validation split.
+    """Macro recall on the validation split; the processes of a run share the images.
 
     Args:
         dataset: The validation images under the plain transform.
@@ -19,6 +25,7 @@ class Validation:
         batch_size: Images per forward pass.
         mean: Colour mean of the backbone's preprocessing.
         std: Colour spread likewise.
+        accelerator: Device and process group.
         workers: Reading processes.
     """
 
@@ -31,23 +38,35 @@ class Validation:
         batch_size: int,
         mean: tuple[float, ...],
         std: tuple[float, ...],
+        accelerator: Accelerator,
         workers: int = 0,
     ) -> None:
         self.dataset, self.targets, self.classes = dataset, targets, classes
         self.batch_size, self.workers = batch_size, workers
-        self.mean, self.std = mean, std
+        self.mean, self.std, self.accelerator = mean, std, accelerator
 
     @torch.inference_mode()
     def macro_recall(self, network: nn.Module) -> float | None:
         """Return the mean recall of the classes that have readable validation images, 0 to 1."""
         network.eval()
-        device = next(network.parameters()).device
+        device = self.accelerator.device
         counts = HitCounts(self.classes)
-        plan = in_order(len(self.dataset), self.batch_size)
-        for batch in make_loader(self.dataset, plan, workers=self.workers):
+        for batch in make_loader(self.dataset, self._own_batches(), workers=self.workers):
             if len(batch.rows) == 0:
                 continue
             output = network(normalise(batch.images.to(device), self.mean, self.std))
             truth = self.targets[batch.rows]
             counts.update(truth.numpy(), (output.scores.argmax(dim=1).cpu() == truth).numpy())
-        return macro_recall(counts)
+        return macro_recall(self._of_all(counts))
+
+    def _own_batches(self) -> Iterator[list[Draw]]:
+        """Return every batch that is this process's turn."""
+        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+        return islice(in_order(len(self.dataset), self.batch_size), rank, None, processes)
+
+    def _of_all(self, own: HitCounts) -> HitCounts:
+        """Return the counts of all processes together."""
+        numbers = sum_of(self.accelerator, *own.images.tolist(), *own.hits.tolist())
+        counts = HitCounts(self.classes)
+        counts.images, counts.hits = np.array(numbers, dtype=np.int64).reshape(2, self.classes)
+        return counts

@@ -1,4 +1,4 @@
-"""A canvas in the plant's coordinates: y upwards, the plant about 1 high, drawn large, then shrunk."""
+"""A canvas in the plant's coordinates: y upwards, the plant about 1 high."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,8 @@ from PIL import Image, ImageDraw
 from taxonet.data.flora.colours import Colour, ink, inks
 from taxonet.data.flora.shapes import Points
 
-_DRAWN_AT_LEAST = 224
+# Shapes have hard edges: they are drawn at this many pixels a side or more, then averaged.
+_DRAWN_AT_LEAST = 192
 
 
 class Canvas:

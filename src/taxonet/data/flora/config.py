@@ -4,18 +4,15 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from taxonet.data.long_tail import exponential_profile
 from taxonet.errors import ConfigError, did_you_mean
 
 
 class FloraConfig(BaseModel):
-    r"""The size and shape of a procedural flora; the defaults make about 5,000 small photos.
+    """The size and shape of a procedural flora; the defaults make about 5,000 small photos.
 
-    The training counts follow the exponential long-tail profile
-
-    $$n_i = \mathrm{round}\bigl(n_0 \, \rho^{-i / (s - 1)}\bigr), \quad i = 0, \dots, s - 1,$$
-
-    with :math:`n_0` = ``train_images``, :math:`\rho` = ``imbalance_factor`` and :math:`s` =
-    ``species``. All other splits are balanced.
+    The training counts follow the long tail of :func:`taxonet.data.exponential_profile`; all
+    other splits are balanced.
 
     Raises:
         ConfigError: All wrong fields at once, each with what it should be.
@@ -83,11 +80,9 @@ class FloraConfig(BaseModel):
             >>> FloraConfig(species=3, genera=2, families=1).train_counts()
             [200, 28, 4]
         """
-        last = self.species - 1
-        return [
-            round(self.train_images * self.imbalance_factor ** (-i / last))
-            for i in range(self.species)
-        ]
+        profile = exponential_profile(self.train_images, self.imbalance_factor, self.species)
+        counts: list[int] = profile.tolist()
+        return counts
 
     @classmethod
     def _complaints(cls, error: ValidationError) -> list[str]:

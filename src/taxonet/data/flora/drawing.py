@@ -11,7 +11,7 @@ from taxonet.data.flora.scene import Region, draw_grass, photograph, pose
 from taxonet.data.flora.taxa import Species
 from taxonet.seeds import generator
 
-_FLOWERING: dict[Season, float] = {"spring": 0.95, "summer": 0.92, "autumn": 0.7}
+_FLOWERING: dict[Season, float] = {"spring": 0.9, "summer": 0.85, "autumn": 0.5}
 
 
 def draw(flora: Flora, row: int) -> NDArray[np.uint8]:
@@ -62,12 +62,12 @@ def draw_photo(
     draw_grass(canvas, blades=behind, region=region, season=season, lying=lying, rng=moment)
     axes = grow(individual, growth)
     flowering = growth.random() < _FLOWERING[season]
-    draw_foliage(canvas, individual, axes, season=season, rng=growth)
+    fruiting = not flowering and season == "autumn"
+    barren = not (flowering or fruiting)
+    draw_foliage(canvas, individual, axes, season=season, barren=barren, rng=growth)
     if flowering:
         draw_flowers(canvas, individual, axes.stems, growth)
-    elif season == "autumn":
+    if fruiting:
         draw_fruits(canvas, individual, axes.stems, growth)
     draw_grass(canvas, blades=before, region=region, season=season, lying=lying, rng=moment)
-    return photograph(
-        canvas.finished(), from_above=lying, region=region, season=season, rng=moment
-    )
+    return photograph(canvas.finished(), from_above=lying, region=region, season=season, rng=moment)

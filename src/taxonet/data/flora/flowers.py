@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from taxonet.data.flora.canvas import Canvas
-from taxonet.data.flora.colours import EYE, PETAL, WHITE, Colour, along, mix
+from taxonet.data.flora.colours import EYE, PETAL, WHITE, along, mix
 from taxonet.data.flora.foliage import stem_colour
 from taxonet.data.flora.shapes import Points, petal, placed
 from taxonet.data.flora.taxa import FlowerForm, Morphology
@@ -31,26 +31,20 @@ def draw_fruits(
         berries = stem[-1] + rng.normal(0.0, 0.035, (3 + round(3 * plant["flower_number"]), 2))
         for berry in berries:
             canvas.discs(
-                np.stack([berry, berry + [-0.3 * radius, 0.3 * radius]]),
+                berry + np.array([[0.0, 0.0], [-0.3 * radius, 0.3 * radius]]),
                 radius=radius,
                 colours=[ripe * 0.8, ripe],
             )
 
 
-def _draw_star(
-    canvas: Canvas, plant: Morphology, stem: Points, rng: np.random.Generator
-) -> None:
+def _draw_star(canvas: Canvas, plant: Morphology, stem: Points, rng: np.random.Generator) -> None:
     petals = 4 + round(3 * plant["petal_number"])
     _draw_round(canvas, plant, stem[-1], petals=petals, radius=plant["flower_size"], rng=rng)
 
 
-def _draw_daisy(
-    canvas: Canvas, plant: Morphology, stem: Points, rng: np.random.Generator
-) -> None:
+def _draw_daisy(canvas: Canvas, plant: Morphology, stem: Points, rng: np.random.Generator) -> None:
     petals = 8 + round(9 * plant["petal_number"])
-    _draw_round(
-        canvas, plant, stem[-1], petals=petals, radius=plant["flower_size"] * 1.05, rng=rng
-    )
+    _draw_round(canvas, plant, stem[-1], petals=petals, radius=plant["flower_size"] * 1.05, rng=rng)
 
 
 def _draw_round(
@@ -89,15 +83,13 @@ def _draw_round(
             tilted(ring * 0.55), colours=np.tile(inner, (petals, 1)), veins=0.0, shade=0.92
         )
     reach = plant["eye_size"] * radius * (1.15 if plant.forms.flower == "daisy" else 0.75)
-    canvas.discs(centre + np.array([[0.0, 0.0]]), radius=reach, colours=[eye * 0.72])
+    canvas.discs(centre[None], radius=reach, colours=[eye * 0.72])
     canvas.discs(centre + np.array([[-0.1, 0.15]]) * reach, radius=reach * 0.8, colours=[eye])
     seeds = tilted(rng.uniform(-0.6, 0.6, (5, 2)) * reach)
     canvas.discs(seeds, radius=reach * 0.12, colours=[mix(eye, WHITE, 0.5)] * 5)
 
 
-def _draw_bells(
-    canvas: Canvas, plant: Morphology, stem: Points, rng: np.random.Generator
-) -> None:
+def _draw_bells(canvas: Canvas, plant: Morphology, stem: Points, rng: np.random.Generator) -> None:
     """Draw bells that nod from the end of a stem, on alternating sides."""
     number = 2 + round(3 * plant["flower_number"])
     size = plant["flower_size"]
@@ -108,7 +100,11 @@ def _draw_bells(
         back, side = i / max(number - 1, 1), (-1.0) ** i
         root = stem[-1] + np.array([0.0, -0.32 * back]) * min(1.0, 3 * size / 0.3)
         top = root + np.array([side * 0.45 * size, 0.06 * size])
-        canvas.line(np.stack([root, top + [0, 0.1 * size], top]), width=0.008, colour=stem_colour(plant))
+        canvas.line(
+            np.stack([root, top + np.array([0.0, 0.1 * size]), top]),
+            width=0.008,
+            colour=stem_colour(plant),
+        )
         swing = rng.normal(0.0, 0.12) + side * 0.25
         canvas.polygon(_turned(_bell(plant, wide) * size, swing, top), colour=colour)
         half = _bell(plant, wide) * size
@@ -132,15 +128,13 @@ def _bell(plant: Morphology, wide: float) -> Points:
     return np.concatenate([right, rim, left])
 
 
-def _draw_spike(
-    canvas: Canvas, plant: Morphology, stem: Points, rng: np.random.Generator
-) -> None:
+def _draw_spike(canvas: Canvas, plant: Morphology, stem: Points, rng: np.random.Generator) -> None:
     """Draw a dense spike of florets, the youngest at its tip."""
     florets = 12 + round(8 * plant["flower_number"])
     up = np.linspace(0.0, 1.0, florets)
     length = 0.24 + 1.2 * plant["flower_size"]
     sway = rng.normal(0.0, 0.03)
-    base = stem[-1] - [0.0, 0.12]
+    base = stem[-1] - [0.0, 0.6 * length]
     axis = base + np.stack([sway * up**2, length * up], axis=-1)
     canvas.line(axis, width=0.012, colour=stem_colour(plant))
     side = np.where(np.arange(florets) % 2 == 0, 1.0, -1.0) * rng.uniform(0.5, 1.15, florets)
@@ -160,9 +154,7 @@ def _draw_spike(
     canvas.discs(eyes, radius=0.07 * plant["flower_size"], colours=[eye] * florets)
 
 
-def _draw_umbel(
-    canvas: Canvas, plant: Morphology, stem: Points, rng: np.random.Generator
-) -> None:
+def _draw_umbel(canvas: Canvas, plant: Morphology, stem: Points, rng: np.random.Generator) -> None:
     """Draw rays that spread from the tip of a stem, each with a cluster of small flowers."""
     rays = 7 + round(5 * plant["petal_number"])
     spread = np.linspace(-1.15, 1.15, rays) + rng.normal(0.0, 0.05, rays)
@@ -181,9 +173,7 @@ def _draw_umbel(
         canvas.discs(florets, radius=radius * plant["eye_size"], colours=[eye] * 4)
 
 
-def _draw_lipped(
-    canvas: Canvas, plant: Morphology, stem: Points, rng: np.random.Generator
-) -> None:
+def _draw_lipped(canvas: Canvas, plant: Morphology, stem: Points, rng: np.random.Generator) -> None:
     """Draw flowers with a hood, two wings and a lip, along the end of a stem."""
     number = 2 + round(3 * plant["flower_number"])
     colour = along(PETAL, plant["petal_colour"])

@@ -47,12 +47,28 @@ def stem_colour(plant: Morphology) -> Colour:
 
 
 def draw_foliage(
-    canvas: Canvas, plant: Morphology, axes: Axes, *, season: Season, rng: np.random.Generator
+    canvas: Canvas,
+    plant: Morphology,
+    axes: Axes,
+    *,
+    season: Season,
+    barren: bool,
+    rng: np.random.Generator,
 ) -> None:
-    """Draw the stems and leaves of an individual."""
+    """Draw the stems and leaves of an individual.
+
+    Args:
+        canvas: Where to draw.
+        plant: The individual.
+        axes: Its stems and leaves.
+        season: Colours the leaves.
+        barren: Whether it bears neither flowers nor fruits; then it has no stems but leafy ones.
+        rng: Draws the colours of the leaves.
+    """
     stalk = stem_colour(plant)
-    for stem in axes.stems:
-        canvas.line(stem, width=plant["stem_width"], colour=stalk)
+    if plant.forms.habit == "shoot" or not barren:
+        for stem in axes.stems:
+            canvas.line(stem, width=plant["stem_width"], colour=stalk)
     blades = leaf(plant)
     leaves = placed(
         blades,
@@ -100,7 +116,7 @@ def _shoot(plant: Morphology, rng: np.random.Generator) -> Axes:
     number = int(rng.choice([1, 2, 3], p=[0.45, 0.35, 0.2]))
     leans = rng.permutation(np.linspace(-0.26, 0.26, number) if number > 1 else np.zeros(1))
     for lean in leans + rng.normal(0.0, 0.06, number):
-        height = rng.uniform(0.72, 0.98) * (1.0 - 0.5 * abs(lean))
+        height = rng.uniform(0.66, 0.92) * (1.0 - 0.5 * abs(lean))
         sway = rng.normal(0.0, 0.035)
         s = np.linspace(0.0, 1.0, 12)
         stem = np.stack([lean * s**1.3 + sway * np.sin(np.pi * s * 1.5), height * s], axis=-1)

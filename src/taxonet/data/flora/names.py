@@ -2,10 +2,10 @@
 
 import numpy as np
 
-_ONSETS = ("b", "br", "c", "cl", "d", "dr", "f", "fl", "g", "l", "m", "n", "p", "pr", "r", "s")
-_ONSETS += ("sc", "st", "t", "tr", "v", "z", "th", "ph", "", "qu")
-_VOWELS = ("a", "e", "i", "o", "u", "ae", "au", "eo")
-_CODAS = ("", "", "l", "n", "r", "s", "m", "nd", "lt", "rr", "sc", "mp", "lv", "rn")
+_SOFT = ("b", "c", "d", "f", "g", "l", "m", "n", "p", "r", "s", "t", "v", "z")
+_ONSETS = (*_SOFT, "", "br", "cl", "dr", "fl", "gr", "pr", "qu", "sc", "st", "th", "tr")
+_VOWELS = ("a", "e", "i", "o", "u")
+_CODAS = ("r", "r", "l", "l", "n", "n", "s", "m", "t", "v", "d", "nd", "lt", "rr", "mp", "lv", "rn")
 # A genus ending fixes the gender, with which an adjectival epithet agrees.
 _GENUS_ENDINGS = {"a": "f", "ia": "f", "ella": "f", "is": "f", "us": "m", "um": "n", "ium": "n"}
 _EPITHET_ENDINGS = (
@@ -59,12 +59,11 @@ def _without_ending(genus: str) -> str:
 
 
 def _stem(rng: np.random.Generator) -> str:
-    """Join an open syllable and a closed one, which always ends on a consonant."""
-    stem = _pick(rng, _ONSETS) + _pick(rng, _VOWELS[:5])
-    if rng.random() < 0.3:
-        stem += _pick(rng, _ONSETS[:16]) + _pick(rng, _VOWELS[:5])
-    stem += _pick(rng, _ONSETS[:16]) + _pick(rng, _VOWELS)
-    return stem + (_pick(rng, _CODAS) or "r")
+    """Join two or three open syllables and a consonant."""
+    stem = _pick(rng, _ONSETS) + _pick(rng, _VOWELS)
+    for _ in range(rng.choice([1, 2], p=[0.8, 0.2])):
+        stem += _pick(rng, _SOFT) + _pick(rng, _VOWELS)
+    return stem + _pick(rng, _CODAS)
 
 
 def _pick(rng: np.random.Generator, parts: tuple[str, ...]) -> str:

@@ -25,10 +25,11 @@ class Flora:
         config: What it was made from.
         taxonomy: One row for each known species, columns family, genus, species.
         plan: One row for each image. ``image`` is its path below the flora's folder; ``taxon``
-            the species; ``split`` is train, val, calibration, test or unknown; ``region`` A or B;
-            ``season`` spring, summer or autumn; ``group`` the individual plant, which never
-            straddles splits; ``plant`` and ``photo`` number the plant within its species and the
-            photo of it; ``novelty`` is known, known genus or unknown genus.
+            the species; ``split`` is train, val, calibration or test (unknown species are there
+            to test on); ``region`` is A or B; ``season`` spring, summer or autumn; ``group`` the
+            individual plant, which never straddles splits; ``plant`` and ``photo`` number the
+            plant within its species and the photo of it; ``novelty`` is known, known genus or
+            unknown genus.
         species: All species by name, unknown ones too.
     """
 
@@ -46,7 +47,7 @@ def make_flora(config: FloraConfig | None = None) -> Flora:
         >>> list(flora.taxonomy.columns), len(flora.taxonomy)
         (['family', 'genus', 'species'], 6)
         >>> int((flora.plan["split"] == "train").sum())
-        276
+        363
     """
     config = config or FloraConfig()
     species = grow_tree(config)
@@ -77,7 +78,7 @@ def _photos_of(
         ("test", "B", config.region_images),
     ]
     if species.novelty != "known":
-        wanted = [("unknown", "A", config.unknown_images)]
+        wanted = [("test", "A", config.unknown_images)]
     folder = species.name.replace(" ", "_")
     plant, number = 0, 0
     for split, region, images in wanted:

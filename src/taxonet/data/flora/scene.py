@@ -70,7 +70,7 @@ _SURROUNDINGS: dict[Region, Surroundings] = {
         sky=_pair((206, 206, 204), (244, 236, 222)),
         distance=_pair((122, 116, 92), (176, 168, 142)),
         grass=_pair((128, 124, 72), (186, 172, 112)),
-        camera=Camera((1.04, 0.99, 0.94), 0.03, 1.06, (0.003, 0.010), (3.0, 7.0)),
+        camera=Camera((1.04, 0.99, 0.93), 0.03, 1.06, (0.003, 0.009), (3.0, 7.0)),
     ),
 }
 _SEASON_TINT: dict[Season, Colour] = {
@@ -120,13 +120,18 @@ def draw_grass(
 
 
 def photograph(
-    layer: Image.Image, *, from_above: bool, region: Region, season: Season, rng: np.random.Generator
+    layer: Image.Image,
+    *,
+    from_above: bool,
+    region: Region,
+    season: Season,
+    rng: np.random.Generator,
 ) -> NDArray[np.uint8]:
     """Put a drawn plant in its surroundings and take the photo: (size, size, 3)."""
     size = layer.width
     around = _SURROUNDINGS[region]
     behind = _ground(around, size, rng) if from_above else _view(around, size, rng)
-    behind = behind * _SEASON_TINT[season]
+    behind *= _SEASON_TINT[season]
     plant = np.asarray(layer, dtype=np.float32)
     opaque = plant[..., 3:] / 255.0
     # On the ground a shadow lies close by; behind an upright plant there is mostly air.
@@ -181,7 +186,7 @@ def _taken(picture: Pixels, camera: Camera, rng: np.random.Generator) -> NDArray
     size = len(picture)
     gains = np.array(camera.balance) + rng.normal(0.0, camera.balance_spread, 3)
     picture = (picture * gains.astype(np.float32) - 128.0) * camera.contrast + 128.0
-    image = Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8), "RGB")
+    image = Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
     image = image.filter(ImageFilter.GaussianBlur(rng.uniform(*camera.blur) * size))
     grain = rng.standard_normal((size, size, 1), dtype=np.float32)
     noisy = np.asarray(image, dtype=np.float32) + grain * np.float32(rng.uniform(*camera.noise))

@@ -18,11 +18,12 @@ from taxonet.seeds import generator
 
 Habit = Literal["shoot", "rosette", "tuft"]
 LeafForm = Literal["simple", "trifoliate", "pinnate", "palmate"]
+Novelty = Literal["known", "known genus", "unknown genus"]
 FlowerForm = Literal["star", "daisy", "bell", "spike", "umbel", "lipped"]
 
 GENUS_SPREAD = 0.22
-SPECIES_SPREAD = 0.12
-PLANT_SPREAD = 0.02
+SPECIES_SPREAD = 0.10
+PLANT_SPREAD = 0.03
 
 # What trait value 0 and trait value 1 mean. Lengths are in units of the plant's height.
 TRAITS: dict[str, tuple[float, float]] = {
@@ -53,9 +54,18 @@ TRAITS: dict[str, tuple[float, float]] = {
     "eye_size": (0.16, 0.42),  # over the flower's radius
     "throat": (-0.7, 1.0),  # second colour at the base of the petals; below 0: none
 }
-# Flower colours differ between sister species far more than the shapes of their leaves do.
-LABILITY: dict[str, float] = {"petal_colour": 2.2, "eye_colour": 2.0, "throat": 1.6}
-_SPECIES_SPREADS = SPECIES_SPREAD * np.array([LABILITY.get(trait, 1.0) for trait in TRAITS])
+# How much more or less than other traits these differ between genera, and between species:
+# genera are told apart by their foliage, sister species rather by their colours of flower.
+LABILITY: dict[str, tuple[float, float]] = {
+    "leaf_colour": (1.5, 0.6),
+    "leaf_width": (1.3, 0.8),
+    "pale_margin": (1.5, 0.5),
+    "petal_number": (1.3, 0.7),
+    "petal_colour": (1.0, 1.4),
+    "eye_colour": (1.0, 1.4),
+}
+_SPREADS = np.array([LABILITY.get(trait, (1.0, 1.0)) for trait in TRAITS]).T
+_GENUS_SPREADS, _SPECIES_SPREADS = GENUS_SPREAD * _SPREADS[0], SPECIES_SPREAD * _SPREADS[1]
 _POSITION = {trait: position for position, trait in enumerate(TRAITS)}
 _LOW, _HIGH = np.array(list(TRAITS.values())).T
 
@@ -99,7 +109,7 @@ class Species:
     name: str
     genus: str
     family: str
-    novelty: Literal["known", "known genus", "unknown genus"]
+    novelty: Novelty
     morphology: Morphology
 
 
@@ -114,7 +124,9 @@ def grow_tree(config: FloraConfig) -> list[Species]:
     taken: set[str] = set()
     genus_names = [genus_name(rng, taken) for _ in family_of_genus]
     # The first genus of a family is its type, after which the family is named.
-    family_names = [family_name(genus_names[family_of_genus.index(i)]) for i in range(config.families)]
+    family_names = [
+        family_name(genus_names[family_of_genus.index(i)]) for i in range(config.families)
+    ]
     genus_of_species, novelties = _places(config)
     taken = set()
     species_names = [species_name(rng, genus_names[g], taken) for g in genus_of_species]
@@ -128,23 +140,22 @@ def grow_tree(config: FloraConfig) -> list[Species]:
     return sorted(species, key=lambda one: (one.family, one.genus, one.name))
 
 
-def _places(
-    config: FloraConfig,
-) -> tuple[list[int], list[Literal["known", "known genus", "unknown genus"]]]:
+def _places(config: FloraConfig) -> tuple[list[int], list[Novelty]]:
     """Return the genus of every species, and whether it is known."""
-    known = _spread_over(config.species, config.genera)
     in_new = config.unknown_species // 2
     in_old = config.unknown_species - in_new
     order = generator("flora unknown", config.seed).permutation(config.genera)
-    old = [int(order[i % config.genera]) for i in range(in_old)]
-    new = [config.genera + i // 2 for i in range(in_new)]
-    return known + old + new, (
-        ["known"] * len(known) + ["known genus"] * in_old + ["unknown genus"] * in_new
-    )
+    genera = _spread_over(config.species, config.genera)
+    genera += [int(order[i % config.genera]) for i in range(in_old)]
+    genera += [config.genera + i // 2 for i in range(in_new)]
+    novelties: list[Novelty] = ["known"] * config.species
+    novelties += ["known genus"] * in_old
+    novelties += ["unknown genus"] * in_new
+    return genera, novelties
 
 
 def _spread_over(children: int, parents: int) -> list[int]:
-    """Give children to parents in a sawtooth: every parent has some, and numbers differ.
+    """Return the parent of each child: parents in order, with equal numbers or one more.
 
     Example:
         >>> _spread_over(7, 3)
@@ -160,7 +171,7 @@ def _evolve(
     rng = generator("flora traits", config.seed)
     ranks = rng.permuted(np.tile(np.arange(config.families), (len(TRAITS), 1)), axis=1).T
     families = (ranks + rng.uniform(0.2, 0.8, ranks.shape)) / config.families
-    genera = _displaced(families, family_of_genus, np.full(len(TRAITS), GENUS_SPREAD), rng)
+    genera = _displaced(families, family_of_genus, _GENUS_SPREADS, rng)
     species = _displaced(genera, genus_of_species, _SPECIES_SPREADS, rng)
     forms = _family_forms(config)
     return [

@@ -31,7 +31,7 @@ def write_flora(
     The folder gets ``flora.json`` (the config), ``images/<Genus_epithet>/<nnnn>.jpg``,
     ``taxonomy.csv`` (family, genus, species of the known species), ``images.csv`` (region A,
     splits train, val, calibration and test), ``region.csv`` (the same species in region B, split
-    test), ``unknown.csv`` (unknown species of region A, split unknown, with their family, genus
+    test), ``unknown.csv`` (unknown species in region A, split test, with their family, genus
     and whether that genus is known) and ``README.md``. The unknown species are not in
     ``taxonomy.csv``, since nobody can put a taxon into a tree who does not know of it.
 
@@ -54,13 +54,23 @@ def write_flora(
     for row, image in enumerate(images):
         path = folder / image
         if not path.exists():
-            _write_photo(path, flora, row)
+            with atomic_file(path) as temporary:
+                temporary.write_bytes(jpeg(flora, row))
         if progress is not None:
             progress(row + 1, len(images))
     for name, table in _tables(flora).items():
         write_text(folder / name, table.to_csv(index=False, lineterminator="\n"))
     write_text(folder / "README.md", _readme(flora))
     return flora
+
+
+def jpeg(flora: Flora, row: int) -> bytes:
+    """Return the photo in a row of a flora's plan as the bytes of its file."""
+    encoded = BytesIO()
+    # Full chroma: at 64 pixels a flower is a few pixels wide.
+    photo = Image.fromarray(draw(flora, row))
+    photo.save(encoded, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    return encoded.getvalue()
 
 
 def _claim(folder: Path, config: FloraConfig) -> None:
@@ -80,15 +90,6 @@ def _claim(folder: Path, config: FloraConfig) -> None:
         )
     else:
         write_json(path, label)
-
-
-def _write_photo(path: Path, flora: Flora, row: int) -> None:
-    encoded = BytesIO()
-    # Full chroma: at 64 pixels a flower is a few pixels wide.
-    photo = Image.fromarray(draw(flora, row), "RGB")
-    photo.save(encoded, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(encoded.getvalue())
 
 
 def _tables(flora: Flora) -> dict[str, pd.DataFrame]:

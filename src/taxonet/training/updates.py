@@ -1,0 +1,101 @@
+"""When and how the weights move: groups of batches, learning rate, clipping, the update rule."""
+
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from taxonet.recipes import OptimiserRecipe, Recipe
+from taxonet.training.objectives import ClassificationObjective
+from taxonet.training.schedule import warmup_cosine
+
+
+class Updater:
+    """Collects the gradients of groups of batches and moves the weights at the end of each.
+
+    Args:
+        objective: Network and loss.
+        recipe: Optimiser, schedule, epochs, and how many batches make a group.
+        steps: Batches in an epoch; its last group may be shorter than the others.
+        accelerator: Prepares objective and optimiser, scales and clips gradients.
+
+    Attributes:
+        objective: The objective as the accelerator wants it called.
+        learning_rate: What the last update used.
+    """
+
+    def __init__(
+        self,
+        objective: ClassificationObjective,
+        *,
+        recipe: Recipe,
+        steps: int,
+        accelerator: Accelerator,
+    ) -> None:
+        self._recipe, self._steps, self._accelerator = recipe, steps, accelerator
+        self.objective, self._optimiser = accelerator.prepare(
+            objective, build_optimiser(objective, recipe.optimiser)
+        )
+        self._gradients_wait = False
+
+    def ends_group(self, step: int) -> bool:
+        """Say whether the batch at that step of an epoch, from 0, is the last of its group."""
+        return (step + 1) % self._recipe.accumulate == 0 or step + 1 == self._steps
+
+    def add(self, loss: torch.Tensor, *, step: int) -> None:
+        """Add the gradient of a batch, as its share of the mean over its group."""
+        first = step - step % self._recipe.accumulate
+        in_group = min(self._recipe.accumulate, self._steps - first)
+        # Under data parallelism every batch meets, not only the last of a group: broken photos
+        # may leave that one out, and what has not met by then would stay apart.
+        self._accelerator.backward(loss / in_group)
+        self._gradients_wait = True
+
+    def update(self, *, batch: int) -> None:
+        """Move the weights, unless broken photos left the group nothing to learn from.
+
+        Args:
+            batch: Index in the whole run of the batch that ends the group, from 0.
+        """
+        if not self._gradients_wait:
+            return
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._rate_at(batch)
+        choice = self._recipe.optimiser
+        if choice.clip_norm is not None:
+            self._accelerator.clip_grad_norm_(self.objective.parameters(), choice.clip_norm)
+        self._optimiser.step()
+        self._optimiser.zero_grad()
+        self._gradients_wait = False
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the last update."""
+        return float(self._optimiser.param_groups[0]["lr"])
+
+    def _rate_at(self, batch: int) -> float:
+        schedule = self._recipe.schedule
+        return self._recipe.optimiser.learning_rate * warmup_cosine(
+            batch,
+            total_steps=self._recipe.epochs * self._steps,
+            warmup_steps=round(schedule.warmup_epochs * self._steps),
+            floor=schedule.floor,
+        )
+
+
+def build_optimiser(
+    objective: ClassificationObjective, choice: OptimiserRecipe
+) -> torch.optim.Optimizer:
+    """Return the optimiser over the parameters of the network and of the loss."""
+    groups: list[dict[str, Any]] = [
+        {"params": list(objective.network.parameters()), "weight_decay": choice.weight_decay}
+    ]
+    # What a loss owns is a margin, not a weight: decay would pull it to a value of no meaning.
+    owned = list(objective.loss.parameters())
+    if owned:
+        groups.append({"params": owned, "weight_decay": 0.0})
+    if choice.name == "adamw":
+        return torch.optim.AdamW(groups, lr=choice.learning_rate)
+    return torch.optim.SGD(
+        groups, lr=choice.learning_rate, momentum=choice.momentum, nesterov=choice.nesterov
+    )

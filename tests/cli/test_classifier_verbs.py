@@ -1,0 +1,138 @@
+import csv
+import json
+import os
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.cli.conftest import Command
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_predict_writes_all_rows_and_ends_with_1_where_a_photo_is_broken(
+    taxonet: Command, saved: Path, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "rows.csv"
+    ran = taxonet("predict", saved, photos, "--out", out, "--device", "cpu")
+    assert ran.code == 1
+    assert ran.out == f"{out}\n"  # for a pipe; all else is on standard error
+    assert "6 photos: 0 called unknown, 1 unreadable" in ran.message
+    rows = rows_of(out)
+    assert [Path(row["image"]).name for row in rows] == [f"{seed}.png" for seed in range(6)]
+    assert rows[3]["rule"] == "unreadable"
+    assert rows[3]["error"] == "not an image file of a known kind"
+    assert rows[4]["scientificName"] == "Rosa gallica"
+
+
+def test_predict_ends_with_0_where_all_is_well(
+    taxonet: Command, saved: Path, photos: Path, tmp_path: Path
+) -> None:
+    species = tmp_path / "species.txt"
+    species.write_text("Rosa\nQuercus\n", encoding="utf-8")
+    out = tmp_path / "rows.jsonl"
+    ran = taxonet(
+        "predict", saved, photos / "4.png", photos / "0.png", "--out", out, "--top-k", "2",
+        "--within", "family=Rosaceae", "--species-list", species, "--no-renormalise",
+        "--batch-size", "1", "--device", "cpu", "--workers", "0",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert "The species list allows 2 of 6 taxa; 1 of its 2 names" in ran.message
+    first, second = (json.loads(line) for line in out.read_text(encoding="utf-8").splitlines())
+    assert (first["species"], first["rule"]) == ("Rosa gallica", "leaf")
+    assert first["species_2"] == "Rosa canina"
+    assert second["rule"] == "unknown"
+
+
+def test_predict_resumes(taxonet: Command, saved: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "rows.csv"
+    words = ("predict", saved, photos, "--out", out, "--device", "cpu", "--batch-size", "2")
+    taxonet(*words)
+    whole = out.read_bytes()
+    ran = taxonet(*words)
+    assert ran.code == 2
+    assert "rows.csv exists already. Remove it or choose another --out." in ran.message
+    assert taxonet(*words, "--resume").code == 2  # there is nothing to resume
+    out.unlink()
+    (photos / "6.png").mkdir()
+    (photos / "6.png" / "list").mkdir()
+    ran = taxonet(*words, photos / "no*.png")  # finds the mistake after all photos
+    assert ran.code == 1
+    assert "No file matches the pattern" in ran.message
+    (photos / "last.png").write_bytes(b"")
+    ran = taxonet(*words, "--resume")
+    assert ran.code == 1
+    assert "Went on after 6 photos." in ran.message
+    assert out.read_bytes().startswith(whole)
+    assert len(rows_of(out)) == 7
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("--within", "famly=Rosaceae"), 2, "no rank 'famly'. Did you mean 'family'?"),
+        (("--within", "genus=Rossa"), 2, "No genus is called 'Rossa'. Did you mean 'Rosa'?"),
+        (("--species-list", "nowhere.txt"), 1, "nowhere.txt"),
+        (("--out", "rows.xlsx"), 2, "--out must end in .csv, .jsonl, .parquet, got rows.xlsx."),
+    ],
+)
+def test_predict_refuses_what_cannot_be(
+    words: tuple[str, ...],
+    code: int,
+    says: str,
+    taxonet: Command,
+    saved: Path,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = taxonet("predict", saved, photos, "--device", "cpu", *words)
+    assert ran.code == code, ran.err
+    assert says in ran.message
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_a_folder_that_is_no_classifier_is_bad_input(
+    taxonet: Command, photos: Path, tmp_path: Path
+) -> None:
+    for verb in ("predict", "embed"):
+        ran = taxonet(verb, photos, photos, "--out", tmp_path / "rows.parquet")
+        assert ran.code == 1
+        assert "is no complete classifier: model.safetensors is missing" in ran.message
+
+
+def test_embed_writes_a_vector_a_photo(
+    taxonet: Command, saved: Path, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "e.parquet"
+    ran = taxonet("embed", saved, photos, "--out", out, "--device", "cpu")
+    assert (ran.code, ran.out) == (1, f"{out}\n")
+    assert "6 photos, 1 unreadable" in ran.message
+    vectors = pq.read_table(out)["embedding"].to_pylist()
+    assert [None if vector is None else len(vector) for vector in vectors] == [
+        64, 64, 64, None, 64, 64,
+    ]  # fmt: skip
+    (photos / "3.png").unlink()
+    out.unlink()
+    assert taxonet("embed", saved, photos, "--out", out, "--device", "cpu").code == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other file names")
+def test_names_that_are_no_text_are_shown_escaped(
+    taxonet: Command, saved: Path, photos: Path, tmp_path: Path
+) -> None:
+    odd = os.fsdecode(os.fsencode(photos) + b"/caf\xe9.png")
+    try:
+        (photos / "4.png").rename(odd)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    ran = taxonet("predict", saved, odd, "--out", tmp_path / "rows.csv", "--device", "cpu")
+    assert ran.code == 0, ran.err
+    (row,) = rows_of(tmp_path / "rows.csv")
+    assert row["image"] == f"{photos}/caf\\udce9.png"
+    assert row["scientificName"] == "Rosa gallica"

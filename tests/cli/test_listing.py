@@ -1,0 +1,36 @@
+from importlib.metadata import version
+
+import pytest
+
+from taxonet.version import __version__
+from tests.cli.conftest import Command
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("losses", ["dual_margin base_margin_cos=0.15, scale=32.0", "cross_entropy", "am_softmax"]),
+        ("heads", ["cosine scale=32.0", "linear"]),
+        ("transforms", ["crop_flip fit='crop', smallest_area=0.5", "augmix", "plain", "none"]),
+        ("recipes", ["taxonet dual_margin on resnet10, cosine head, selection lowest_norm"]),
+        ("backbones", ["resnet10", "resnet32", "every timm model name works as well"]),
+        ("novelty-scores", ["max_logit", "energy", "entropy", "max_softmax", "embedding_norm"]),
+    ],
+)
+def test_list_shows_names_and_options(kind: str, expected: list[str], taxonet: Command) -> None:
+    ran = taxonet("list", kind)
+    assert ran.code == 0
+    assert ran.err == ""
+    text = " ".join(ran.out.replace("│", " ").split())
+    for part in expected:
+        assert part in text
+
+
+def test_doctor_says_what_is_installed_and_what_will_be_slow(taxonet: Command) -> None:
+    ran = taxonet("doctor")
+    assert ran.code == 0
+    text = " ".join(ran.out.replace("│", " ").split())
+    assert f"taxonet {__version__}" in text
+    assert f"torch {version('torch')}" in text
+    for line in ("python 3.", "device ", "processors ", "advice "):
+        assert line in text

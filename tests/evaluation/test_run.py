@@ -1,0 +1,386 @@
+"""The verb `evaluate` against a calculation by hand, on scripted logits."""
+
+import json
+import shutil
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from taxonet.classifier import TaxonClassifier
+from taxonet.errors import DataError
+from taxonet.evaluation import CLASS_LEVEL, evaluate, shown_levels
+from taxonet.files import write_json
+from taxonet.recipes.verbs import EvaluateConfig
+from taxonet.seeds import generator
+from taxonet.taxonomy import Taxonomy
+from tests.evaluation.conftest import COUNTS, TEMPERATURE, Logits, write_table
+from tests.helpers import CLASS_NODES, save_photo, tiny_parts
+from tests.reference.evaluation import level_figures
+
+NAMES = ("Betulaceae", "Rubus", "Acer", "Rosa canina", "Rosa gallica", "Acer rubrum")
+COUNT_OF = dict(zip(CLASS_NODES, COUNTS, strict=True))
+Script = Callable[[Logits], None]
+
+
+def scripted(truth: list[int], *, lift: float = 2.0) -> dict[str, list[float]]:
+    """Noisy logits that lean to the truth; the last photo of all has none."""
+    noise = generator("evaluation").normal(0, 2, (len(truth), 6))
+    for row, k in enumerate(truth):
+        noise[row, k] += lift
+    return {f"{row}.jpg": noise[row].tolist() for row in range(len(truth) - 1)}
+
+
+@pytest.fixture
+def photos(tmp_path: Path, script: Script) -> tuple[Path, list[int], dict[str, list[float]]]:
+    """80 photos of all classes but Rosa gallica, one of them unreadable, and 3 of no class."""
+    truth = generator("truth").choice([0, 1, 2, 3, 5], 80).tolist()
+    logits = scripted(truth)
+    script(logits)
+    rows = [(f"{row}.jpg", NAMES[k]) for row, k in enumerate(truth)]
+    rows += [("x.jpg", "Rubus idaeus"), ("y.jpg", "Salix alba"), ("z.jpg", "Salix alba")]
+    return write_table(tmp_path / "photos.csv", rows), truth, logits
+
+
+def test_every_level_equals_the_calculation_by_hand(
+    folder: Path, photos: tuple[Path, list[int], dict[str, list[float]]]
+) -> None:
+    path, truth, logits = photos
+    found = evaluate(EvaluateConfig(classifier=folder, images=path, device="cpu"))
+    levels = found.metrics["test"]["levels"]
+    taxonomy = found.classifier.taxonomy
+    readable = [
+        (CLASS_NODES[k], [value / TEMPERATURE for value in logits[f"{row}.jpg"]])
+        for row, k in enumerate(truth[:-1])
+    ]
+    wanted = {
+        "class": level_figures(
+            taxonomy, CLASS_NODES, counts=COUNT_OF, photos=readable, summed=False
+        ),
+        "species": level_figures(taxonomy, (7, 8, 10), counts=COUNT_OF, photos=readable),
+        "genus": level_figures(taxonomy, (4, 5, 6), counts=COUNT_OF, photos=readable),
+        "family": level_figures(taxonomy, (1, 2, 3), counts=COUNT_OF, photos=readable),
+    }
+    assert list(levels) == list(wanted)
+    for name, level in wanted.items():
+        assert_close(levels[name], level, name)
+    # The calculation itself is about something: ragged, with empty taxa, groups, and mistakes.
+    assert [wanted[name]["images"] for name in wanted] == [79, *_below(truth[:-1])]
+    assert [wanted[name]["empty_classes"] for name in wanted] == [1, 1, 0, 0]
+    assert 0.2 < wanted["class"]["macro_recall"] < 0.9
+    assert wanted["class"]["top5"] != wanted["class"]["macro_top5"]
+    groups = wanted["class"]["shot_groups"]
+    assert [groups[name]["classes"] for name in ("many", "medium", "few")] == [2, 1, 2]
+
+
+def _below(truth: list[int]) -> tuple[int, int, int]:
+    """Photos that count at species, genus and family: those of a class at or below the rank."""
+    species = sum(k in (3, 5) for k in truth)
+    genus = sum(k in (1, 2, 3, 5) for k in truth)
+    return species, genus, len(truth)
+
+
+def assert_close(found: Any, wanted: Any, where: str) -> None:
+    if isinstance(wanted, dict):
+        assert found.keys() == wanted.keys(), where
+        for key, value in wanted.items():
+            assert_close(found[key], value, f"{where}, {key}")
+    else:
+        assert found == (wanted if wanted is None else pytest.approx(wanted, abs=1e-12)), where
+
+
+def test_single_classes_and_confusions(folder: Path, tmp_path: Path, script: Script) -> None:
+    """Rosa canina: 2 of 3 right, once taken for Rosa gallica; Acer once for Rosa canina."""
+    said = {"a.jpg": 3, "b.jpg": 3, "c.jpg": 4, "d.jpg": 3, "e.jpg": 2}
+    script({name: [5.0 * (k == place) for place in range(6)] for name, k in said.items()})
+    rows = [("a.jpg", "Rosa canina"), ("b.jpg", "Rosa canina"), ("c.jpg", "Rosa canina")]
+    rows += [("d.jpg", "Acer"), ("e.jpg", "Acer")]
+    given = EvaluateConfig(
+        classifier=folder, images=write_table(tmp_path / "t.csv", rows), device="cpu"
+    )
+    found = evaluate(given).metrics["test"]
+    by_taxon = {record["taxon"]: record for record in found["per_class"]}
+    assert by_taxon["Rosa canina"] == {
+        "taxon": "Rosa canina",
+        "train_images": 120,
+        "shot_group": "many",
+        "images": 3,
+        "recall": pytest.approx(2 / 3),
+        "precision": pytest.approx(2 / 3),
+        "f1": pytest.approx(2 / 3),
+    }
+    assert by_taxon["Rosa gallica"]["recall"] is None
+    assert (by_taxon["Acer"]["recall"], by_taxon["Acer"]["precision"]) == (0.5, 1.0)
+    assert found["confused"] == {
+        "inside_genus": [
+            {
+                "truth": "Rosa canina",
+                "predicted": "Rosa gallica",
+                "images": 1,
+                "share": pytest.approx(1 / 3),
+            }
+        ],
+        "across_genera": [{"truth": "Acer", "predicted": "Rosa canina", "images": 1, "share": 0.5}],
+    }
+
+
+def test_decisions_and_calibration_by_hand(folder: Path, tmp_path: Path, script: Script) -> None:
+    """Temperature 2, threshold 0.6, unknown above a novelty of -2 (a largest logit below 2)."""
+    script(
+        {
+            "sure.jpg": [0.0, 0, 0, 20, 0, 0],  # Rosa canina: right
+            "genus.jpg": [0.0, 0, 0, 9, 9, 0],  # half of each rose: named to the genus, right
+            "wrong.jpg": [0.0, 20, 0, 0, 0, 0],  # Rubus instead of Acer
+            "novel.jpg": [1.0, 1, 1, 1, 1, 1],  # called unknown
+            "vague.jpg": [9.0, 0, 9, 0, 0, 9],  # Acer and its species have two thirds
+            "silent.jpg": [9.0, 9, 9, 0, 0, 0],  # no taxon reaches the threshold
+        }
+    )
+    labels = ["Rosa canina", "Rosa gallica", "Acer", "Acer", "Acer rubrum", "Rubus"]
+    names = ["sure", "genus", "wrong", "novel", "vague", "silent"]
+    rows = [(f"{name}.jpg", label) for name, label in zip(names, labels, strict=True)]
+    path = write_table(tmp_path / "t.csv", rows)
+    found = evaluate(EvaluateConfig(classifier=folder, images=path, device="cpu"))
+    decision = found.metrics["test"]["decision"]
+    assert decision == {
+        "threshold_prob": 0.6,
+        "images": 6,
+        "flagged_unknown": 1,
+        "nothing_named": 1,
+        "named": 4,
+        "named_right": 0.75,
+        "named_at_rank": {"species": 1, "genus": 3},
+    }
+    probs = [float(np.exp(10) / (np.exp(10) + 5)), 0, 0, 1 / 6, 0, 0]
+    soft = np.exp(np.array([9, 9, 0, 0, 0, 0]) / 2)
+    probs[1], probs[2] = soft[0] / soft.sum(), probs[0]
+    probs[4] = probs[5] = float(np.exp(4.5) / (3 * np.exp(4.5) + 3))
+    assert found.test.prob == pytest.approx(probs, abs=1e-6)
+
+
+def test_the_open_set_by_hand(folder: Path, tmp_path: Path, script: Script) -> None:
+    """The threshold -2 comes from calibration; a region adds what its map calls unknown."""
+    known = {f"k{i}.jpg": [value, 0.0, 0, 0, 0, 0] for i, value in enumerate([6, 5, 4, 3, 1])}
+    unknown = {f"u{i}.jpg": [0.0, value, 0, 0, 0, 0] for i, value in enumerate([4.5, 1.5, 1, 0])}
+    script(known | unknown)
+    test = write_table(
+        tmp_path / "t.csv", [(name, "Betulaceae") for name in known] + [("u0.jpg", "unknown")]
+    )
+    region = write_table(
+        tmp_path / "r.csv", [("k0.jpg", "Betulaceae"), ("u1.jpg", "strange"), ("u9.jpg", "odd")]
+    )
+    (tmp_path / "map.csv").write_text("label,path\nstrange,unknown\nodd,unknown\n")
+    more = write_table(tmp_path / "u.csv", [("u2.jpg", "Salix alba"), ("u3.jpg", "Salix alba")])
+    found = evaluate(
+        EvaluateConfig(
+            classifier=folder,
+            images=test,
+            region=region,
+            taxon_map=tmp_path / "map.csv",
+            unknown=more,
+            device="cpu",
+        )
+    )
+    # Novelty is the largest logit, negated. Accepted: 6, 5, 4, 3 of the known, 4.5 of the unknown.
+    figures = found.metrics["open_set"]
+    right_pairs = (
+        sum(k > u for k in (6, 5, 4, 3, 1) for u in (4.5, 1.5, 1, 0)) + 0.5 * 1
+    )  # one tie at 1
+    assert figures == {
+        "score": "max_logit",
+        "threshold": -2.0,
+        "known_images": 5,
+        "unknown_images": 4,
+        "unreadable": {"u9.jpg": "torn"},
+        "tpr": 0.8,
+        "tnr": 0.75,
+        "acc": pytest.approx(0.775),
+        "auroc": pytest.approx(right_pairs / 20),
+        "aupr": pytest.approx(figures["aupr"]),
+        "fpr_at_95": 0.75,  # all five known are accepted at 1, and then all but the 0
+    }
+    assert found.unknown_novelty == (-4.5, -1.5, -1.0, 0.0)
+    assert found.metrics["test"]["unknown_images"] == 1
+    assert found.metrics["region"]["unknown_images"] == 2
+    assert found.metrics["region"]["matched_images"] == 1
+
+
+def test_without_a_threshold_there_are_no_open_set_figures(tmp_path: Path, script: Script) -> None:
+    TaxonClassifier(tiny_parts(), device="cpu").save(tmp_path / "plain")
+    script({"a.jpg": [1.0] * 6, "u.jpg": [0.0] * 6})
+    found = evaluate(
+        EvaluateConfig(
+            classifier=tmp_path / "plain",
+            images=write_table(tmp_path / "t.csv", [("a.jpg", "Acer")]),
+            unknown=write_table(tmp_path / "u.csv", [("u.jpg", "Salix")]),
+            device="cpu",
+        )
+    )
+    assert found.metrics["open_set"] is None
+    assert found.metrics["test"]["decision"]["flagged_unknown"] == 0
+
+
+def test_known_taxa_among_the_unknown_are_refused(
+    folder: Path, tmp_path: Path, script: Script
+) -> None:
+    script({"a.jpg": [1.0] * 6})
+    test = write_table(tmp_path / "t.csv", [("a.jpg", "Acer")])
+    stray = write_table(tmp_path / "u.csv", [("u.jpg", "Salix"), ("v.jpg", "dog rose")])
+    with pytest.raises(DataError, match=r"1 photos are of taxa .*v.jpg, dog rose"):
+        evaluate(EvaluateConfig(classifier=folder, images=test, unknown=stray, device="cpu"))
+
+
+def test_unreadable_and_dropped_photos_are_counted(
+    folder: Path, photos: tuple[Path, list[int], dict[str, list[float]]]
+) -> None:
+    found = evaluate(EvaluateConfig(classifier=folder, images=photos[0], device="cpu"))
+    test = found.metrics["test"]
+    assert test["unreadable"] == {"79.jpg": "torn"}
+    assert test["dropped"] == {"Salix alba": 2, "Rubus idaeus": 1}
+    assert (test["matched_images"], test["matched_taxa"]) == (80, 5)
+    assert (test["dropped_images"], test["dropped_taxa"]) == (3, 2)
+    assert found.test.rows == list(range(79))
+
+
+@pytest.mark.parametrize(
+    ("rows", "complaint"),
+    [
+        ([("a.jpg", "Salix"), ("b.jpg", "Ilex")], r"no photo is of a taxon .*Ilex.*--taxon-map"),
+        ([("lost.jpg", "Acer")], r"none of the 1 photos can be read \(first: lost.jpg: torn\)"),
+    ],
+)
+def test_nothing_to_judge_is_an_error(
+    folder: Path, tmp_path: Path, script: Script, rows: list[tuple[str, str]], complaint: str
+) -> None:
+    script({})
+    path = write_table(tmp_path / "t.csv", rows)
+    with pytest.raises(DataError, match=complaint):
+        evaluate(EvaluateConfig(classifier=folder, images=path, device="cpu"))
+
+
+def test_the_split_is_respected(folder: Path, tmp_path: Path, script: Script) -> None:
+    script({"a.jpg": [1.0] * 6, "b.jpg": [1.0] * 6})
+    rows = [("a.jpg", "Acer", "train"), ("b.jpg", "Rubus", "test")]
+    path = write_table(tmp_path / "t.csv", rows, "split")
+    given = EvaluateConfig(classifier=folder, images=path, device="cpu")
+    assert evaluate(given).photos.known.frame["image"].tolist() == ["b.jpg"]
+    other = given.model_copy(update={"split": "train"})
+    assert evaluate(other).photos.known.frame["image"].tolist() == ["a.jpg"]
+    with pytest.raises(DataError, match="split 'val'"):
+        evaluate(given.model_copy(update={"split": "val"}))
+
+
+def test_exact_copies_of_training_photos_are_counted(
+    folder: Path, tmp_path: Path, script: Script
+) -> None:
+    for name, seed in (("a.png", 1), ("copy.png", 2), ("c.png", 3)):
+        save_photo(tmp_path / name, seed)
+    script({"a.png": [1.0] * 6, "copy.png": [1.0] * 6})
+    rows = [("a.png", "Acer"), ("copy.png", "Acer"), ("gone.png", "Acer")]
+    given = EvaluateConfig(
+        classifier=folder, images=write_table(tmp_path / "t.csv", rows), device="cpu"
+    )
+    assert evaluate(given).metrics["test"]["seen_in_training"] is None
+    trained = [sha256((tmp_path / name).read_bytes()).hexdigest() for name in ("copy.png", "c.png")]
+    indexed = shutil.copytree(folder, tmp_path / "indexed")
+    (indexed / "index").mkdir()
+    pq.write_table(pa.table({"sha256": trained}), indexed / "index" / "training.parquet")
+    given = given.model_copy(update={"classifier": indexed})
+    assert evaluate(given).metrics["test"]["seen_in_training"] == 1
+
+
+def test_metrics_are_json_without_nan(
+    folder: Path, tmp_path: Path, photos: tuple[Path, list[int], dict[str, list[float]]]
+) -> None:
+    unknown = write_table(tmp_path / "u.csv", [("5.jpg", "Salix")])
+    given = EvaluateConfig(
+        classifier=folder, images=photos[0], region=photos[0], unknown=unknown, device="cpu"
+    )
+    metrics = evaluate(given).metrics
+    write_json(tmp_path / "metrics.json", metrics)  # refuses NaN
+    again = json.loads((tmp_path / "metrics.json").read_text())
+    assert again["test"]["levels"] == metrics["test"]["levels"]
+    assert again["region"]["levels"] == metrics["test"]["levels"]
+    assert again["recipe"]["model"]["backbone"] == "resnet32"
+
+
+def test_the_order_and_the_batches_of_the_photos_do_not_matter(
+    folder: Path, tmp_path: Path, photos: tuple[Path, list[int], dict[str, list[float]]]
+) -> None:
+    frame = pd.read_csv(photos[0])
+    frame.sample(frac=1, random_state=3).to_csv(tmp_path / "shuffled.csv", index=False)
+    found = [
+        evaluate(
+            EvaluateConfig(classifier=folder, images=tmp_path / name, batch_size=size, device="cpu")
+        ).metrics["test"]
+        for name, size in (("photos.csv", 64), ("photos.csv", 1), ("shuffled.csv", 7))
+    ]
+    for other in found[1:]:
+        for part in ("levels", "decision", "confused", "per_class", "dropped", "unreadable"):
+            assert other[part] == found[0][part], part
+        assert other["calibration"]["ece"] == pytest.approx(found[0]["calibration"]["ece"])
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (64, 1)])
+def test_real_photos_give_the_same_in_any_batch_and_worker(
+    tmp_path: Path, batch_size: int, workers: int
+) -> None:
+    TaxonClassifier(tiny_parts(), device="cpu").save(tmp_path / "classifier")
+    rows = []
+    for seed in range(12):
+        save_photo(tmp_path / f"{seed}.png", seed)
+        rows.append((f"{seed}.png", NAMES[seed % 6]))
+    (tmp_path / "7.png").write_bytes(b"")
+    given = EvaluateConfig(
+        classifier=tmp_path / "classifier",
+        images=write_table(tmp_path / "t.csv", rows),
+        batch_size=5,
+        device="cpu",
+    )
+    one = evaluate(given)
+    other = evaluate(given.model_copy(update={"batch_size": batch_size, "workers": workers}))
+    assert one.metrics["test"]["levels"]["class"]["rank1"] >= 6 / 11  # these photos it knows
+    assert other.metrics["test"]["levels"] == one.metrics["test"]["levels"]
+    assert other.test.rows == one.test.rows == [0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11]
+    assert other.test.predicted == one.test.predicted
+    assert other.test.named == one.test.named
+    assert other.test.prob == pytest.approx(one.test.prob, abs=1e-5)
+    assert other.test.novelty == pytest.approx(one.test.novelty, abs=1e-4)
+    assert other.test.norm == pytest.approx(one.test.norm, rel=1e-5)
+
+
+def test_a_rank_called_class_is_not_taken_for_the_classes(tmp_path: Path, script: Script) -> None:
+    """Magnoliopsida is a class in biology; a classifier's classes are something else."""
+    rows = [("Pinopsida", f"Pinus {k}") for k in range(2)]
+    rows += [("Magnoliopsida", f"Acer {k}") for k in range(4)]
+    tree = Taxonomy.from_table(pd.DataFrame(rows, columns=["class", "species"]))
+    leaves = tuple(int(node) for node in tree.leaves)
+    TaxonClassifier(tiny_parts(taxonomy=tree, class_nodes=leaves), device="cpu").save(
+        tmp_path / "classifier"
+    )
+    said = {"a.jpg": 0, "b.jpg": 1, "c.jpg": 5}
+    script({name: [5.0 * (k == place) for place in range(6)] for name, k in said.items()})
+    rows = [("a.jpg", "Acer 0"), ("b.jpg", "Acer 2"), ("c.jpg", "Acer 3")]
+    found = evaluate(
+        EvaluateConfig(
+            classifier=tmp_path / "classifier",
+            images=write_table(tmp_path / "t.csv", rows),
+            device="cpu",
+        )
+    )
+    levels = found.metrics["test"]["levels"]
+    assert {name: level["taxa"] for name, level in levels.items()} == {
+        CLASS_LEVEL: 6,
+        "species": 6,
+        "rank class": 2,
+    }
+    assert levels["class"]["rank1"] == pytest.approx(1 / 3)
+    assert levels["rank class"]["rank1"] == pytest.approx(2 / 3)
+    # The classes are the species here, and need not be shown twice.
+    assert list(shown_levels(found.test)) == ["species", "rank class"]

@@ -1,0 +1,95 @@
+"""Proves that the tests can fail: break one formula at a time, and expect a red test.
+
+    python -m tests.mutation
+
+Works on a copy; slow, so it runs with `make check-all` and not with `make test`.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change that makes the code wrong, and the tests that must notice."""
+
+    file: str
+    right: str
+    wrong: str
+    tests: str
+
+
+MUTANTS = (
+    Mutant("losses/margin.py", ", -margin)", ", margin)", "losses"),
+    Mutant("losses/dual_margin.py", "- class_margins_cos\n", "+ class_margins_cos\n", "losses"),
+    Mutant("losses/dual_margin.py", "rarity.sum() if", "rarity.mean() if", "losses"),
+    Mutant("losses/dual_margin.py", ").square().sum()", ").abs().sum()", "losses"),
+    Mutant("losses/dual_margin.py", "+ self.regularisation * penalty", "+ penalty", "losses"),
+    Mutant("models/heads.py", ".masked_fill(norms <= SHORTEST_NORM, 0.0)", "", "models"),
+    Mutant("training/selection.py", "argsort(stable=True)", "argsort(descending=True)", "training"),
+    Mutant("training/schedule.py", "(step + 1) / warmup", "step / warmup", "training"),
+    Mutant("taxonomy/propagate.py", "index_add(", "index_copy(", "taxonomy"),
+    Mutant("metrics/recall.py", "2 * tally.hits", "tally.hits", "metrics"),
+    Mutant("metrics/open_set.py", "(accept <= threshold)", "(accept < threshold)", "metrics"),
+    Mutant("metrics/open_set.py", "(tpr + tnr) / 2", "tpr * tnr", "metrics"),
+    Mutant("inference/decision.py", ">= accuracy", "> accuracy", "inference"),
+    Mutant(
+        "inference/decision.py",
+        "likely.prob >= threshold_prob",
+        "likely.prob > threshold_prob",
+        "inference",
+    ),
+    Mutant("data/long_tail.py", "counts < few_below", "counts <= few_below", "data"),
+    Mutant("data/sampling.py", "shuffled[self.rank", "shuffled[0", "data"),
+    Mutant("classifier/rows.py", "novelty > self", "novelty >= self", "classifier"),
+)
+
+
+def main() -> int:
+    """Run every mutant and say which survived; the exit code is their number."""
+    survivors = [mutant for mutant in MUTANTS if not _is_caught(mutant)]
+    for mutant in survivors:
+        _say(f"SURVIVED {mutant.file}: {mutant.right.strip()!r} -> {mutant.wrong.strip()!r}")
+    _say(f"{len(MUTANTS) - len(survivors)} of {len(MUTANTS)} mutants were caught.")
+    return len(survivors)
+
+
+def _is_caught(mutant: Mutant) -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        for part in ("src", "tests"):
+            shutil.copytree(ROOT / part, copy / part)
+        shutil.copy(ROOT / "pyproject.toml", copy)
+        target = copy / "src" / "taxonet" / mutant.file
+        text = target.read_text(encoding="utf-8")
+        if mutant.right not in text:
+            _say(f"STALE {mutant.file}: {mutant.right!r} is not there; mend the list of mutants.")
+            return False
+        target.write_text(text.replace(mutant.right, mutant.wrong, 1), encoding="utf-8")
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+        found = subprocess.run(
+            [*command, "-m", "not slow and not real_data", f"tests/{mutant.tests}"],
+            cwd=copy,
+            env={**os.environ, "PYTHONPATH": str(copy / "src")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    caught = found.returncode == 1
+    _say(f"{'caught' if caught else 'NOT CAUGHT'}: {mutant.file} {mutant.right.strip()!r}")
+    return caught
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

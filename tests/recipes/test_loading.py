@@ -1,0 +1,208 @@
+from pathlib import Path
+
+import pytest
+
+from taxonet.errors import ConfigError
+from taxonet.recipes import PartChoice, Recipe, dump_recipe, load_recipe, preset_names
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def complaint(source: str | Path, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as error:
+        load_recipe(source, overrides)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_survives_writing_and_reading(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name)
+    path = write(tmp_path / "recipe.yaml", dump_recipe(recipe))
+    assert load_recipe(path) == recipe
+
+
+def test_the_presets_say_what_they_are() -> None:
+    assert preset_names() == ["am_softmax", "cross_entropy", "taxonet"]
+    taxonet = load_recipe("taxonet")
+    assert taxonet.loss.name == "dual_margin"
+    assert taxonet.loss.options["base_margin_cos"] == 0.15
+    assert taxonet.selection is not None
+    assert (taxonet.model.head, taxonet.batch_size) == ("cosine", 32)
+    assert load_recipe("cross_entropy").selection is None
+
+
+def test_an_odd_recipe_survives_writing_and_reading(tmp_path: Path) -> None:
+    recipe = load_recipe(
+        "taxonet",
+        [
+            "optimiser.learning_rate=1e-7",
+            "optimiser.clip_norm=null",
+            "augment={name: augmix, severity: 2}",
+            'model.backbone="ünï: #1"',
+            "loss.normalise=mean",
+        ],
+    )
+    text = dump_recipe(recipe)
+    assert "ünï: #1" in text
+    assert load_recipe(write(tmp_path / "r.yaml", text)) == recipe
+
+
+def test_overrides_change_single_keys() -> None:
+    base = load_recipe("taxonet")
+    recipe = load_recipe("taxonet", ["epochs=3", "loss.scale=16", " selection.extra = 4"])
+    assert recipe.epochs == 3
+    assert recipe.loss.options == base.loss.options | {"scale": 16}
+    assert recipe.selection is not None
+    assert (recipe.selection.extra, recipe.selection.tail_shots) == (4, 100)
+    assert (
+        recipe.model_copy(
+            update={"epochs": base.epochs, "loss": base.loss, "selection": base.selection}
+        )
+        == base
+    )
+
+
+def test_an_override_can_take_a_section_away_or_give_one() -> None:
+    assert load_recipe("taxonet", ["selection=null"]).selection is None
+    given = load_recipe("cross_entropy", ["selection.keep=random"]).selection
+    assert given is not None
+    assert (given.keep, given.extra) == ("random", 8)
+
+
+@pytest.mark.parametrize("number", ["1e-2", "0.01", "1.0e-2", "1E-2"])
+def test_numbers_are_read_as_people_write_them(number: str, tmp_path: Path) -> None:
+    # YAML 1.1 takes 1e-2 for text.
+    assert (
+        load_recipe("taxonet", [f"optimiser.learning_rate={number}"]).optimiser.learning_rate
+        == 0.01
+    )
+    path = write(tmp_path / "r.yaml", f"extends: taxonet\noptimiser: {{learning_rate: {number}}}\n")
+    assert load_recipe(path).optimiser.learning_rate == 0.01
+
+
+def test_the_options_of_another_part_do_not_leak() -> None:
+    recipe = load_recipe("taxonet", ["loss.name=am_softmax"])
+    assert recipe.loss == PartChoice(name="am_softmax")
+    assert recipe.model.head == "cosine"
+    # The same part by name keeps its options.
+    same = load_recipe("taxonet", ["loss.name=dual_margin", "loss.scale=16"]).loss.options
+    assert same == {"base_margin_cos": 0.15, "scale": 16, "regularisation": 1.0}
+
+
+def test_the_order_of_overrides_makes_no_difference() -> None:
+    one = load_recipe("taxonet", ["loss.name=am_softmax", "loss.margin_cos=0.2", "epochs=2"])
+    other = load_recipe("taxonet", ["loss.margin_cos=0.2", "epochs=2", "loss.name=am_softmax"])
+    assert one == other
+    assert one.loss == PartChoice.model_validate({"name": "am_softmax", "margin_cos": 0.2})
+
+
+def test_of_two_overrides_of_a_key_the_later_counts() -> None:
+    assert load_recipe("taxonet", ["epochs=2", "epochs=3"]).epochs == 3
+
+
+def test_a_file_extends_a_preset(tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.yaml", "extends: taxonet\nepochs: 5\nloss: {name: am_softmax}\n")
+    recipe = load_recipe(path)
+    assert (recipe.epochs, recipe.batch_size) == (5, 32)
+    assert recipe.loss == PartChoice(name="am_softmax")
+
+
+def test_a_file_extends_a_file_beside_it_wherever_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "a" / "base.yaml", "extends: ../root.yaml\nepochs: 5\n")
+    write(tmp_path / "root.yaml", "extends: taxonet\nepochs: 4\nseed: 9\n")
+    write(tmp_path / "a" / "mine.yaml", "extends: base.yaml\nbatch_size: 7\n")
+    for place, name in ((tmp_path, "a/mine.yaml"), (tmp_path / "a", "mine.yaml")):
+        monkeypatch.chdir(place)
+        recipe = load_recipe(name)
+        assert (recipe.epochs, recipe.seed, recipe.batch_size) == (5, 9, 7)
+
+
+def test_a_circle_of_recipes_is_shown(tmp_path: Path) -> None:
+    one = write(tmp_path / "one.yaml", "extends: sub/../two.yaml\n")
+    (tmp_path / "sub").mkdir()
+    two = write(tmp_path / "two.yaml", f"extends: {one}\n")
+    says = complaint(one)
+    assert "extend each other in a circle" in says
+    assert f"{one} -> {two} -> {one}" in says
+
+
+def test_all_wrong_keys_come_at_once_with_the_nearest(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "r.yaml",
+        "extends: taxonet\nepoch: 3\nmodel: {bakbone: resnet32}\nbatch_size: 1\n"
+        "selection: {keep: highest_norm}\nprecision: fp8\n",
+    )
+    says = complaint(path)
+    assert says.startswith(f"5 problem(s) in recipe {path}:\n")
+    assert "  epoch: unknown key. Did you mean 'epochs'? Known here: model, loss," in says
+    assert "  model.bakbone: unknown key. Did you mean 'backbone'? Known here: backbone, w" in says
+    assert "  batch_size: Input should be greater than or equal to 2 (got 1)." in says
+    assert (
+        "  selection.keep: Input should be 'lowest_norm' or 'random' (got 'highest_norm')" in says
+    )
+    assert "  precision: Input should be 'no', 'bf16' or 'fp16' (got 'fp8')." in says
+
+
+def test_a_missing_key_is_asked_for(tmp_path: Path) -> None:
+    says = complaint(write(tmp_path / "r.yaml", "epochs: 3\nselection: {extra: 0}\n"))
+    assert "  loss: this key is required." in says
+    assert "  selection.extra: Input should be greater than 0 (got 0)." in says
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("epochs", "An override reads path.to.key=value, got 'epochs'"),
+        ("=3", "An override reads"),
+        ("loss..scale=3", "An override reads"),
+        ("loss.scale=[1", "The value of the override 'loss.scale=[1' is not YAML"),
+        ("epoch=3", "epoch: unknown key. Did you mean 'epochs'?"),
+        ("epochs.many=3", "epochs: Input should be a valid integer"),
+        ("optimiser.learning_rat=1", "Did you mean 'learning_rate'?"),
+        ("extends=taxonet", "extends: unknown key"),
+    ],
+)
+def test_a_wrong_override_is_refused(override: str, says: str) -> None:
+    assert says in complaint("taxonet", override)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "must be a mapping of keys, got None"),
+        (b"- 1\n", "must be a mapping of keys, got [1]"),
+        (b"loss: [", "is not valid YAML"),
+        (b"loss: \xff\n", "is not valid YAML"),
+        (b"loss: !!python/object/apply:os.getcwd []\n", "is not valid YAML"),
+        (b"extends: nowhere.yaml\n", "nowhere.yaml', and no such file exists"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_refused(content: bytes, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_bytes(content)
+    assert says in complaint(path)
+
+
+def test_an_unknown_name_gives_the_nearest_preset() -> None:
+    says = complaint("taxnet")
+    assert "No recipe is called 'taxnet', and no such file exists. Did you mean 'taxonet'?" in says
+    assert "Presets: am_softmax, cross_entropy, taxonet." in says
+
+
+def test_loading_leaves_no_trace_in_the_next_loading() -> None:
+    before = load_recipe("taxonet")
+    load_recipe("taxonet", ["loss.scale=99", "model.head=linear", "selection.extra=1"])
+    assert load_recipe("taxonet") == before
+
+
+def test_a_recipe_never_changes() -> None:
+    recipe = load_recipe("taxonet")
+    with pytest.raises(ValueError, match="frozen"):
+        recipe.epochs = 3  # type: ignore[misc] # the mistake that is meant
+    assert Recipe.model_validate(recipe.model_dump()) == recipe

@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from taxonet.recipes import verbs
+from taxonet.recipes.verbs import InspectConfig, PredictConfig, SplitConfig, TrainConfig
+
+CONFIGS = [
+    config
+    for name, config in vars(verbs).items()
+    if name.endswith("Config") and issubclass(config, BaseModel)
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_every_option_explains_itself_and_others_are_refused(config: type[BaseModel]) -> None:
+    assert config.__doc__
+    for name, field in config.model_fields.items():
+        assert field.description, name
+    assert config.model_config["extra"] == "forbid"
+    assert config.model_config["frozen"]
+
+
+def test_the_columns_of_a_taxonomy_need_a_taxonomy() -> None:
+    photos = Path("photos")
+    for options in ({"ranks": ("genus",)}, {"label_column": "name"}):
+        with pytest.raises(ValidationError, match="give --taxonomy"):
+            TrainConfig(images=photos, **options)
+        TrainConfig(images=photos, taxonomy=Path("t.csv"), **options)
+    with pytest.raises(ValidationError, match="names checks the names of a taxonomy"):
+        InspectConfig(images=photos, names=Path("names.csv"))
+
+
+def test_the_shares_of_a_split_sum_to_one() -> None:
+    assert SplitConfig(images=Path("p")).fractions == {
+        "train": 0.7,
+        "val": 0.1,
+        "calibration": 0.1,
+        "test": 0.1,
+    }
+    two = SplitConfig(images=Path("p"), train=0.8, val=0, calibration=0, test=0.2)
+    assert two.fractions == {"train": 0.8, "test": 0.2}
+    with pytest.raises(ValidationError, match=r"must sum to 1, got 1\.1"):
+        SplitConfig(images=Path("p"), train=0.8)
+
+
+def test_numbers_out_of_range_are_refused_all_at_once() -> None:
+    with pytest.raises(ValidationError) as error:
+        PredictConfig.model_validate(
+            {"classifier": "c", "images": ("p",), "top_k": 0, "batch_size": -1, "device": "gpu"}
+        )
+    wrong = {problem["loc"] for problem in error.value.errors()}
+    assert wrong == {("top_k",), ("batch_size",), ("device",)}

@@ -1,0 +1,202 @@
+"""The verb `train`: what it refuses, what it reads, what it writes."""
+
+import json
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from taxonet.classifier import TaxonClassifier
+from taxonet.data.decoding import load_image
+from taxonet.data.sources import open_images
+from taxonet.data.table import ImageTable
+from taxonet.errors import ConfigError, DataError, TaxonomyError
+from taxonet.recipes import load_recipe
+from taxonet.training import train
+from tests.small_set import SPECIES, TRAIN, config, write_set
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            ("model.head=linear", "loss={name: dual_margin}"),
+            r"'dual_margin' takes cosines, .* 'linear' gives logits: set model.head to 'cosine'",
+        ),
+        (
+            ("model.head=cosine",),
+            r"'cross_entropy' takes logits, .* 'cosine' gives cosines: set model.head to 'linear'",
+        ),
+        (("selection={keep: lowest_norm}",), r"Norm-guided selection needs .*CrossEntropyLoss"),
+        (("loss.margin_cos=0.1",), r"'cross_entropy' has no option 'margin_cos'"),
+        (("augment={name: croop_flip}",), r"Did you mean 'crop_flip'"),
+        (("model.backbone=resnet33",), r"resnet33"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_written(
+    photos: Path, tmp_path: Path, changes: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        train(config(photos, tmp_path / "run", *changes))
+    assert not (tmp_path / "run").exists()
+
+
+def test_random_selection_goes_with_any_loss(photos: Path, tmp_path: Path) -> None:
+    selection = "selection={keep: random, extra: 2, probability: 1.0}"
+    train(config(photos, tmp_path / "run", selection, "epochs=1"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_a_missing_device_is_refused_at_once(photos: Path, tmp_path: Path) -> None:
+    given = config(photos, tmp_path / "run").model_copy(update={"device": "cuda"})
+    with pytest.raises(ConfigError, match="'cuda' is not available"):
+        train(given)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_folder_of_a_run(photos: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    given = config(photos, run, recipe="taxonet")
+    result = train(given)
+    recipe = load_recipe("taxonet", given.set)
+    assert load_recipe(run / "recipe.yaml") == recipe
+    table = open_images(run / "split.csv")
+    assert table.split_counts() == {"train": 40, "val": 20, "calibration": 20, "test": 20}
+    assert all(table.read_bytes(row) for row in range(len(table)))  # paths hold from here too
+    assert not (run / "broken.json").exists()
+    assert (result.folder, result.classifier) == (run, run / "classifier")
+    classifier = TaxonClassifier.load(result.classifier, device="cpu")
+    names = [classifier.taxonomy.names[node] for node in classifier.class_nodes]
+    assert names == list(SPECIES)
+    assert classifier.class_counts.tolist() == list(TRAIN.values())
+    assert classifier.parts.recipe == recipe
+    assert classifier.network.head.scale == 32.0
+    assert not list(run.glob(".*")), "nothing half-written stays"
+
+
+def test_training_learns(photos: Path, tmp_path: Path) -> None:
+    """More than chance, on photos that it did not see: the parts are wired up rightly."""
+    result = train(config(photos, tmp_path / "run", "epochs=6", "optimiser.learning_rate=0.05"))
+    assert result.val_macro_recall is not None
+    assert result.val_macro_recall > 0.6  # chance is 0.2
+    table = open_images(photos / "images.csv").split("test")
+    rows = TaxonClassifier.load(result.classifier, device="cpu").predict(
+        [table.source(row) for row in range(len(table))]
+    )
+    assert (rows["species"].to_numpy() == table.frame["taxon"].to_numpy()).mean() > 0.6
+
+
+def test_no_test_photo_is_opened(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training never reads test photos; val is judged, calibration set thresholds, nothing else."""
+    opened: list[str] = []
+    source = ImageTable.source
+
+    def watched(self: ImageTable, row: int) -> Path | bytes:
+        name = self.name(row)
+        if "_test_" in name:
+            raise AssertionError(f"{name} is a test photo")
+        opened.append(name)
+        return source(self, row)
+
+    monkeypatch.setattr(ImageTable, "source", watched)
+    train(config(photos, tmp_path / "run", "epochs=3"))
+    times = dict.fromkeys(("train", "val", "calibration"), 0)
+    for name in opened:
+        times[name.split("_")[2]] += 1
+    # Train: three epochs, and the index, which reads once for the network and once for the hash.
+    assert times == {"train": (3 + 2) * 40, "val": 3 * 20, "calibration": 20}
+
+
+def test_the_test_photos_need_not_even_be_there(photos: Path, tmp_path: Path) -> None:
+    copy = write_set(tmp_path / "photos")
+    for path in (copy / "images").glob("*_test_*"):
+        path.unlink()
+    assert train(config(copy, tmp_path / "run", "epochs=1")).broken == {}
+
+
+@pytest.mark.parametrize("split", ["val", "calibration"])
+def test_what_a_split_decides(photos: Path, tmp_path: Path, split: str) -> None:
+    """Other val photos change no weight of an epoch; other calibration photos no epoch either."""
+    other = write_set(tmp_path / "photos")
+    for path in (other / "images").glob(f"*_{split}_*"):
+        path.write_bytes((other / "images" / "Acer_rubrum_val_0.png").read_bytes())
+    changes = ("keep_epoch=last", "epochs=4", "optimiser.learning_rate=0.05")
+    one = train(config(photos, tmp_path / "one", *changes))
+    two = train(config(other, tmp_path / "two", *changes))
+    weights = [(run.classifier / "model.safetensors").read_bytes() for run in (one, two)]
+    assert weights[0] == weights[1]
+    assert (one.val_macro_recall == two.val_macro_recall) == (split == "calibration")
+    settings = [(run.classifier / "calibration.json").read_text() for run in (one, two)]
+    assert (settings[0] == settings[1]) == (split == "val")
+
+
+def test_the_index_lists_the_readable_training_photos(photos: Path, tmp_path: Path) -> None:
+    copy = write_set(tmp_path / "photos")
+    (copy / "images" / "Rosa_gallica_train_3.png").write_bytes(b"")
+    result = train(config(copy, tmp_path / "run", "epochs=1"))
+    index = pq.read_table(result.classifier / "index" / "training.parquet").to_pandas()
+    table = open_images(copy / "images.csv").split("train")
+    wanted = table.frame[table.frame["image"] != "images/Rosa_gallica_train_3.png"]
+    assert index["image"].tolist() == wanted["image"].tolist()
+    digests = [sha256((copy / name).read_bytes()).hexdigest() for name in index["image"]]
+    assert index["sha256"].tolist() == digests
+    assert index["class"].tolist() == [SPECIES.index(name) for name in wanted["taxon"]]
+    classifier = TaxonClassifier.load(result.classifier, device="cpu")
+    embeddings = classifier.embed([load_image(copy / name) for name in index["image"]])
+    np.testing.assert_allclose(np.stack(index["embedding"]), embeddings, rtol=1e-4, atol=1e-5)
+
+
+def test_no_tail_class_is_noted_once(photos: Path, tmp_path: Path) -> None:
+    changes = ("selection.tail_shots=3", "selection.probability=1.0", "epochs=1")
+    result = train(config(photos, tmp_path / "run", *changes, recipe="taxonet"))
+    assert result.notes == (
+        "No class has fewer than 3 training photos, so no batch was extended with tail images.",
+    )
+    (line,) = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
+    assert json.loads(line)["tail_kept"] == 0
+
+
+def test_photos_of_taxa_without_training_photos_are_noted(tmp_path: Path) -> None:
+    photos = write_set(tmp_path / "photos", train={**TRAIN, "Acer rubrum": 0})
+    result = train(config(photos, tmp_path / "run", "epochs=1"))
+    left_out = "4 photos of the split {} were left out: their taxa have no training photo."
+    assert set(result.notes) == {left_out.format(name) for name in ("val", "calibration", "test")}
+
+
+def test_photos_without_splits_and_without_a_taxonomy(photos: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "labels.csv"
+    frame = pd.read_csv(photos / "images.csv").drop(columns="split")
+    frame["image"] = [str(photos / name) for name in frame["image"]]
+    frame.to_csv(manifest, index=False)
+    given = config(photos, tmp_path / "run", "epochs=1")
+    train(given.model_copy(update={"images": manifest, "taxonomy": None}))
+    counts = open_images(tmp_path / "run" / "split.csv").split_counts()
+    assert sum(counts.values()) == 100
+    assert counts["train"] > 60
+    assert min(counts.values()) > 5
+    classifier = TaxonClassifier.load(tmp_path / "run" / "classifier", device="cpu")
+    assert classifier.taxonomy.ranks == ("taxon",)
+    assert [str(classifier.taxonomy.names[node]) for node in classifier.class_nodes] == sorted(
+        SPECIES
+    )
+
+
+def test_unknown_labels_are_refused_with_near_misses(photos: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "images.csv"
+    text = (photos / "images.csv").read_text()
+    manifest.write_text(text.replace("Rosa canina,train", "Rosa cannina,train"))
+    given = config(photos, tmp_path / "run").model_copy(update={"images": manifest})
+    with pytest.raises(TaxonomyError, match=r"'Rosa cannina' matches nothing; near: 'Rosa canina'"):
+        train(given)
+
+
+def test_one_class_is_refused(tmp_path: Path) -> None:
+    photos = write_set(tmp_path / "photos", train={"Rosa canina": 8})
+    with pytest.raises(DataError, match="at least 2 classes"):
+        train(config(photos, tmp_path / "run"))
