@@ -1,0 +1,1 @@
+"""Measurements: what docs/results.md and `make bench` print."""

@@ -183,9 +183,7 @@ _REGION_COLUMNS: Columns = {
 }
 
 
-def _markdown(
-    table: TableSpec, found: list[dict[str, Any]], columns: Columns
-) -> str:
+def _markdown(table: TableSpec, found: list[dict[str, Any]], columns: Columns) -> str:
     lines = [
         "| row | seeds | " + " | ".join(columns) + " | minutes |",
         "| --- | ---: | " + "---: | " * len(columns) + "---: |",

@@ -2,9 +2,9 @@ import math
 
 import pytest
 import torch
-from tests.reference.losses import cross_entropy
 
 from taxonet.losses import CrossEntropyLoss, cross_entropy_loss
+from tests.reference.losses import cross_entropy
 
 
 def test_equals_the_loop() -> None:

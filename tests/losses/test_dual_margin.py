@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.reference.losses import delta, dual_margin, rho
 from torch.nn import functional as F
 
 from taxonet.errors import ConfigError, DataError
@@ -21,6 +20,7 @@ from taxonet.losses import (
 )
 from taxonet.losses.dual_margin import Normalise
 from taxonet.models import CosineHead
+from tests.reference.losses import delta, dual_margin, rho
 
 COUNTS = [400, 90, 7, 1]
 counts_of_classes = st.lists(st.integers(1, 10**6), min_size=2, max_size=8)

@@ -2,10 +2,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.reference.losses import am_softmax
 
 from taxonet.errors import ConfigError
 from taxonet.losses import AMSoftmaxLoss, am_softmax_loss, cross_entropy_loss
+from tests.reference.losses import am_softmax
 
 
 def random_cosines(rows: int, classes: int, seed: int = 0) -> torch.Tensor:

@@ -368,8 +368,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(
             train(config(photos, tmp_path / "run", "seed=3"))
     train(config(photos, tmp_path / "run"))
     assert_same_run(alone, tmp_path / "run")
-    recipes = [(tmp_path / name / "recipe.yaml").read_text() for name in ("run", "alone")]
-    assert recipes[0] == recipes[1]
+    assert (tmp_path / "run" / "recipe.yaml").read_text() == (alone / "recipe.yaml").read_text()
 
 
 def _weights(run: Path) -> Path:

@@ -55,7 +55,7 @@ def _statements(parts: ClassifierParts) -> list[str]:
         f"A photo is called unknown where its novelty score ({calibration.novelty_score}) is above "
         f"{calibration.novelty_threshold:.4f}, which accepted {calibration.known_accepted:.0%} of "
         "the calibration photos. Otherwise the deepest taxon whose summed probability reaches "
-        f"{calibration.threshold_prob:.4f} is named, which was right for at least "
-        f"{calibration.named_right:.0%} of the calibration photos that got a name. Both figures "
-        "hold for photos like the calibration photos, not for other regions or cameras."
+        f"{calibration.threshold_prob:.4f} is named; that was chosen for "
+        f"{calibration.named_right:.0%} right names on the calibration photos. Both figures hold "
+        "for photos like the calibration photos, not for other regions or cameras."
     ]
