@@ -39,7 +39,7 @@ class ModelRecipe(Section):
     """What looks at an image."""
 
     backbone: str = Field(
-        "resnet10", description="A timm model name, or taxonet's own `resnet10` or `resnet32`."
+        "resnet10t", description="A timm model name, or taxonet's own `resnet10` or `resnet32`."
     )
     weights: Literal["none", "pretrained"] = Field(
         "none", description="`pretrained` fetches the backbone's published weights."

@@ -173,4 +173,4 @@ class DemoConfig(Section):
 
     out: Path = Field(Path("runs/demo"), description="Folder of the demonstration.")
     seed: int = Field(0, ge=0, description="Key of the flora and of training.")
-    epochs: PositiveInt = Field(8, description="Passes over the training photos.")
+    epochs: PositiveInt = Field(6, description="Passes over the training photos.")

@@ -53,8 +53,8 @@ def write_flora(
     images = flora.plan["image"].tolist()
     for row, image in enumerate(images):
         path = folder / image
-        if not path.exists():
-            with atomic_file(path) as temporary:
+        if not (path.exists() and path.stat().st_size):
+            with atomic_file(path, durable=False) as temporary:
                 temporary.write_bytes(jpeg(flora, row))
         if progress is not None:
             progress(row + 1, len(images))
