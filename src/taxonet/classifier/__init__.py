@@ -2,7 +2,7 @@
 
 from taxonet.classifier.classifier import ScoredBatch, TaxonClassifier
 from taxonet.classifier.embedding import embed_to_file
-from taxonet.classifier.folder import ClassifierParts
+from taxonet.classifier.parts import ClassifierParts
 from taxonet.classifier.prediction import PredictionSummary, predict_to_file
 from taxonet.classifier.restriction import classes_listed, classes_within, read_species_list
 from taxonet.classifier.rows import RowMaker, levels_with_classes

@@ -1,11 +1,6 @@
 """The model card: what a person should know before trusting a classifier."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from taxonet.classifier.folder import ClassifierParts
+from taxonet.classifier.parts import ClassifierParts
 
 
 def model_card(parts: ClassifierParts) -> str:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from taxonet.classifier.folder import ClassifierParts, load_parts, save_parts
+from taxonet.classifier.folder import load_parts, save_parts
+from taxonet.classifier.parts import ClassifierParts
 from taxonet.classifier.rows import Row, RowMaker, is_figure
 from taxonet.classifier.settings import Calibration
 from taxonet.data.decoding import ImageSource

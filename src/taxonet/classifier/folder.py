@@ -1,20 +1,19 @@
 """A classifier as a folder: weights, taxonomy, settings, card. Loading runs no code from it."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from taxonet.classifier.card import model_card
-from taxonet.classifier.settings import FORMAT, Calibration, Preprocessing, Settings, Stored
+from taxonet.classifier.parts import ClassifierParts
+from taxonet.classifier.settings import FORMAT, Calibration, Settings, Stored
 from taxonet.errors import CheckpointError, TaxonomyError
 from taxonet.files import atomic_folder, file_digest, read_json, write_json, write_text
 from taxonet.models import Network, build_network
-from taxonet.recipes import Recipe, explain
+from taxonet.recipes import explain
 from taxonet.taxonomy import Taxonomy
 from taxonet.version import __version__
 
@@ -24,19 +23,6 @@ _WEIGHTS, _TAXONOMY, _SETTINGS = "model.safetensors", "taxonomy.csv", "classifie
 _CALIBRATION, _CARD = "calibration.json", "README.md"
 _NEEDED = (_WEIGHTS, _TAXONOMY, _SETTINGS, _CALIBRATION)
 _DIGESTED = (_WEIGHTS, _TAXONOMY)
-
-
-@dataclass(frozen=True)
-class ClassifierParts:
-    """Everything that the folder holds, in memory."""
-
-    network: Network
-    taxonomy: Taxonomy
-    class_nodes: NDArray[np.int64]
-    class_counts: NDArray[np.int64]
-    preprocessing: Preprocessing
-    calibration: Calibration
-    recipe: Recipe
 
 
 def save_parts(parts: ClassifierParts, folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The tree of verbs, and how errors reach the user."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -79,6 +80,9 @@ def main() -> None:
     Exit code 0: done. 1: it ran and found bad input. 2: the call itself is wrong. 130: Ctrl-C,
     for which typer cares.
     """
+    # Torch's threads spin while they wait. Beside any other program that needs a processor, a
+    # spinning thread holds up the one it waits for, and training gets many times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except ConfigError as error:

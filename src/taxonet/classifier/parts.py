@@ -1,0 +1,26 @@
+"""What a classifier is made of."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taxonet.classifier.settings import Calibration, Preprocessing
+from taxonet.models import Network
+from taxonet.recipes import Recipe
+from taxonet.taxonomy import Taxonomy
+
+
+@dataclass(frozen=True)
+class ClassifierParts:
+    """Everything that a classifier's folder holds, in memory."""
+
+    network: Network
+    taxonomy: Taxonomy
+    class_nodes: NDArray[np.int64]
+    """Node of each class, ascending, ``(c,)``."""
+    class_counts: NDArray[np.int64]
+    """Training photos of each class, ``(c,)``."""
+    preprocessing: Preprocessing
+    calibration: Calibration
+    recipe: Recipe
