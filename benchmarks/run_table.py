@@ -30,6 +30,7 @@ Columns = dict[str, tuple[str, ...]]
 
 
 def main() -> None:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("table", nargs="?", choices=sorted(TABLES), help="table to run")
     parser.add_argument("--data", type=Path, help="folder of the real data sets")

@@ -46,7 +46,12 @@ _P0_ROWS = (
     Row("TaxoNet B, E, F, p = 0.5", "taxonet", (_TAIL_OF_FLOWERS, "selection.probability=0.5")),
 )
 
-_FLOWERS_COMMON = ("model.backbone=resnet10", "epochs=12", "batch_size=32", "optimiser.learning_rate=0.05")
+_FLOWERS_COMMON = (
+    "model.backbone=resnet10",
+    "epochs=12",
+    "batch_size=32",
+    "optimiser.learning_rate=0.05",
+)
 
 TABLES = {
     table.name: table

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# Before anything imports torch; see `taxonet.cli.app.main`.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
