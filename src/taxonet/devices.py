@@ -16,7 +16,7 @@ def pick_device(name: str) -> torch.device:
     Raises:
         ConfigError: The device is not available on this machine.
 
-    Example:
+    Examples:
         >>> pick_device("cpu")
         device(type='cpu')
     """

@@ -27,7 +27,7 @@ class CheckpointError(TaxonetError):
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """End an error message with the nearest known word, or with nothing.
 
-    Example:
+    Examples:
         >>> did_you_mean("dual_margn", ["cross_entropy", "dual_margin"])
         " Did you mean 'dual_margin'?"
         >>> did_you_mean("xyz", ["cross_entropy"])

@@ -82,7 +82,7 @@ def readable_path(path: str | Path) -> str:
     A file name is bytes, and Python stands in lone surrogates for those that are not UTF-8. No
     text file, JSON or Parquet takes these, so they become ``\\udcNN``, where NN is the byte.
 
-    Example:
+    Examples:
         >>> print(readable_path("caf\udce9.jpg"))
         caf\udce9.jpg
     """

@@ -27,7 +27,7 @@ class Progress:
         shown: False keeps silent, so that a library caller pays nothing.
         done: Steps that an earlier, interrupted run has done already.
 
-    Example:
+    Examples:
         >>> with Progress("reading", 2, shown=False) as progress:
         ...     progress.advance(note="first file")
         ...     progress.done

@@ -24,7 +24,7 @@ class Registry(Generic[Part]):
     Args:
         kind: What the parts are, for messages: ``"loss"``, ``"head"``.
 
-    Example:
+    Examples:
         >>> shapes = Registry("shape")
         >>> @shapes.register("square")
         ... class Square:

@@ -14,7 +14,7 @@ def seed_of(*key: int | str) -> int:
 
     The value is the same in every process and on every machine (unlike ``hash``).
 
-    Example:
+    Examples:
         >>> seed_of(0, "split") == seed_of(0, "split")
         True
         >>> seed_of("a", "bc") == seed_of("ab", "c")
@@ -27,7 +27,7 @@ def seed_of(*key: int | str) -> int:
 def generator(*key: int | str) -> np.random.Generator:
     """Return a NumPy generator for a key; equal keys give equal streams.
 
-    Example:
+    Examples:
         >>> int(generator(7, "x").integers(1000)) == int(generator(7, "x").integers(1000))
         True
     """

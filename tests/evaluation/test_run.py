@@ -137,7 +137,7 @@ def test_decisions_and_calibration_by_hand(folder: Path, tmp_path: Path, script:
             "sure.jpg": [0.0, 0, 0, 20, 0, 0],  # Rosa canina: right
             "genus.jpg": [0.0, 0, 0, 9, 9, 0],  # half of each rose: named to the genus, right
             "wrong.jpg": [0.0, 20, 0, 0, 0, 0],  # Rubus instead of Acer
-            "novel.jpg": [1.0, 1, 1, 1, 1, 1],  # called unknown
+            "novel.jpg": [1.9, -9, -9, -9, -9, -9],  # sure of its class, and called unknown
             "vague.jpg": [9.0, 0, 9, 0, 0, 9],  # Acer and its species have two thirds
             "silent.jpg": [9.0, 9, 9, 0, 0, 0],  # no taxon reaches the threshold
         }
@@ -157,7 +157,8 @@ def test_decisions_and_calibration_by_hand(folder: Path, tmp_path: Path, script:
         "named_right": 0.75,
         "named_at_rank": {"species": 1, "genus": 3},
     }
-    probs = [float(np.exp(10) / (np.exp(10) + 5)), 0, 0, 1 / 6, 0, 0]
+    probs = [float(np.exp(10) / (np.exp(10) + 5)), 0, 0, 0, 0, 0]
+    probs[3] = float(np.exp(0.95) / (np.exp(0.95) + 5 * np.exp(-4.5)))
     soft = np.exp(np.array([9, 9, 0, 0, 0, 0]) / 2)
     probs[1], probs[2] = soft[0] / soft.sum(), probs[0]
     probs[4] = probs[5] = float(np.exp(4.5) / (3 * np.exp(4.5) + 3))

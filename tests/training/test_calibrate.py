@@ -138,6 +138,6 @@ def test_without_a_readable_photo_nothing_is_refused(labels: list[str]) -> None:
 
 
 def test_where_even_certain_names_are_wrong_only_certainty_is_named() -> None:
-    logits = {f"photo {i}": [200.0, 0, 0, 0, 0, 0] for i in range(10)}
+    logits = {f"photo {i}": [2000.0, 0, 0, 0, 0, 0] for i in range(10)}
     found = calibrated(classifier_of(logits, set()), photos_of(["Rubus"] * 10)).calibration
     assert found.threshold_prob == 1.0

@@ -60,7 +60,7 @@ def test_a_missing_device_is_refused_at_once(photos: Path, tmp_path: Path) -> No
 
 def test_the_folder_of_a_run(photos: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    given = config(photos, run, recipe="taxonet")
+    given = config(photos, run, "loss.scale=16", recipe="taxonet")
     result = train(given)
     recipe = load_recipe("taxonet", given.set)
     assert load_recipe(run / "recipe.yaml") == recipe
@@ -74,7 +74,7 @@ def test_the_folder_of_a_run(photos: Path, tmp_path: Path) -> None:
     assert names == list(SPECIES)
     assert classifier.class_counts.tolist() == list(TRAIN.values())
     assert classifier.parts.recipe == recipe
-    assert classifier.network.head.scale == 32.0
+    assert classifier.network.head.scale == 16.0
     assert not list(run.glob(".*")), "nothing half-written stays"
 
 
@@ -185,6 +185,17 @@ def test_photos_without_splits_and_without_a_taxonomy(photos: Path, tmp_path: Pa
     assert [str(classifier.taxonomy.names[node]) for node in classifier.class_nodes] == sorted(
         SPECIES
     )
+
+
+def test_what_the_photos_came_with_is_noted(photos: Path, tmp_path: Path) -> None:
+    for path in (photos / "images").glob("Rosa_*_train_*"):
+        label = "_".join(path.name.split("_")[:2])
+        (tmp_path / "mine" / label).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / label / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "mine" / "notes.txt").write_text("not a photo")
+    given = config(photos, tmp_path / "run", "epochs=1")
+    result = train(given.model_copy(update={"images": tmp_path / "mine"}))
+    assert result.notes == ("Left out 1 files of the kind .txt (first: notes.txt).",)
 
 
 def test_unknown_labels_are_refused_with_near_misses(photos: Path, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ class TaxonClassifier:
         parts: Network, taxonomy, classes, calibration.
         device: Where to compute: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
-    Example:
+    Examples:
         >>> classifier = TaxonClassifier.load("runs/demo/classifier")  # doctest: +SKIP
         >>> classifier.predict(["oak.jpg"])[["scientificName", "taxonRank"]]  # doctest: +SKIP
     """

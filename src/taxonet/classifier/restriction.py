@@ -22,7 +22,7 @@ def classes_within(
     Raises:
         ConfigError: No such rank, or no taxon of that name at that rank.
 
-    Example:
+    Examples:
         >>> names = {"genus": ["Rosa", "Acer"], "species": ["Rosa canina", "Acer mono"]}
         >>> tree = Taxonomy.from_table(pd.DataFrame(names))
         >>> classes_within(tree, tree.leaves, ["genus=Rosa"]).tolist()
@@ -43,7 +43,7 @@ def classes_listed(
     Raises:
         TaxonomyError: No name of the list stands for a class or a taxon above one.
 
-    Example:
+    Examples:
         >>> tree = Taxonomy.from_edges([("Rosa", "Rosa canina"), ("Rosa", "Rosa gallica")])
         >>> allowed, unknown = classes_listed(tree, tree.leaves, ["rosa_gallica", "Rubus"])
         >>> allowed.tolist(), unknown

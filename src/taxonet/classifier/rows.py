@@ -145,7 +145,7 @@ def _classes_without_class_below(
 def is_figure(column: str) -> bool:
     """Say whether a column of the rows holds figures; the others hold text.
 
-    Example:
+    Examples:
         >>> is_figure("genus_2_probability"), is_figure("genus_2")
         (True, False)
     """

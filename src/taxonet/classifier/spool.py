@@ -23,7 +23,7 @@ class Spool:
     Attributes:
         done: Rows that an earlier, interrupted run wrote.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> spool = Spool(Path(tempfile.mkdtemp()) / "rows.csv")
         >>> spool.begin({"top_k": 1})

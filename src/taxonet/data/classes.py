@@ -20,7 +20,7 @@ class ClassIndex:
     Raises:
         DataError: The nodes are not ascending, or a class has no image.
 
-    Example:
+    Examples:
         >>> classes = ClassIndex.from_nodes([7, 3, 7, 9])
         >>> classes.class_nodes.tolist(), classes.class_counts.tolist()
         ([3, 7, 9], [1, 2, 1])

@@ -94,7 +94,7 @@ def decode(
     Raises:
         BrokenImage: The bytes are no image of these kinds, damaged, or too large.
 
-    Example:
+    Examples:
         >>> stream = BytesIO()
         >>> Image.new("L", (3, 2), 255).save(stream, "PNG")
         >>> decode(stream.getvalue()).getpixel((0, 0))

@@ -39,7 +39,7 @@ def fingerprint(image: Image.Image) -> Fingerprint:
     brighter from one pixel to the next. The fingerprint survives scaling, compression and
     changes of brightness; not cropping or mirroring.
 
-    Example:
+    Examples:
         >>> fingerprint(Image.linear_gradient("L").rotate(90)).bits == 2**64 - 1
         True
     """
@@ -68,7 +68,7 @@ def near_groups(prints: Sequence[Fingerprint], *, near_distance: int) -> NDArray
     Raises:
         ConfigError: The distance is out of range.
 
-    Example:
+    Examples:
         >>> greys = np.arange(256, dtype=np.uint8)
         >>> prints = [Fingerprint(bits, greys) for bits in (0b0000, 0b0001, 2**40 - 1)]
         >>> near_groups(prints, near_distance=1).tolist()

@@ -35,7 +35,7 @@ def exponential_profile(largest: int, imbalance_factor: float, classes: int) -> 
     Reference:
         Cui et al., "Class-Balanced Loss Based on Effective Number of Samples" (CVPR 2019).
 
-    Example:
+    Examples:
         >>> exponential_profile(500, 100, 5).tolist()
         [500, 158, 50, 15, 5]
     """
@@ -72,7 +72,7 @@ def pareto_profile(
     Reference:
         Liu et al., "Large-Scale Long-Tailed Recognition in an Open World" (CVPR 2019), section 4.
 
-    Example:
+    Examples:
         >>> pareto_profile(1000, 5, alpha=6, smallest=5).tolist()
         [1000, 475, 261, 130, 37]
     """
@@ -145,7 +145,7 @@ def shot_groups(
     Reference:
         Liu et al., "Large-Scale Long-Tailed Recognition in an Open World" (CVPR 2019), section 4.
 
-    Example:
+    Examples:
         >>> shot_groups([101, 100, 20, 19]).tolist()
         ['many', 'medium', 'medium', 'few']
     """

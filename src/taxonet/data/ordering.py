@@ -14,7 +14,7 @@ def keyed_order(names: Sequence[str], *key: int | str) -> NDArray[np.int64]:
     Every name gets its own number from the key, so the order among some names stays what it is
     when others come or go, or when the rows are permuted.
 
-    Example:
+    Examples:
         >>> names = ["a", "b", "c", "d"]
         >>> order = keyed_order(names, 7, "split")
         >>> backwards = keyed_order(names[::-1], 7, "split")

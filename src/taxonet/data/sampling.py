@@ -71,7 +71,7 @@ class BatchPlan:
         ConfigError: An argument is out of range.
         DataError: There are fewer than two images for each process.
 
-    Example:
+    Examples:
         >>> plan = BatchPlan([0, 0, 1, 1, 2], batch_size=2, seed=0)
         >>> plan.steps
         2
@@ -161,7 +161,7 @@ class BatchPlan:
 def in_order(images: int, batch_size: int) -> Iterator[list[Draw]]:
     """Yield batches over rows 0..images-1 in order, each once, through the view ``plain``.
 
-    Example:
+    Examples:
         >>> [[draw.row for draw in batch] for batch in in_order(3, 2)]
         [[0, 1], [2]]
     """

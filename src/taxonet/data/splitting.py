@@ -44,7 +44,7 @@ def split_images(
         Sechidis et al., "On the Stratification of Multi-Label Data" (ECML PKDD 2011), for
         handing out by largest remaining demand.
 
-    Example:
+    Examples:
         >>> import pandas as pd
         >>> names = [f"{i}.jpg" for i in range(20)]
         >>> table = ImageTable(pd.DataFrame({"image": names, "taxon": ["a"] * 20}))

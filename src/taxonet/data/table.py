@@ -45,7 +45,7 @@ class ImageTable:
     Raises:
         DataError: A required column is missing, an image has no name, or a name occurs twice.
 
-    Example:
+    Examples:
         >>> frame = pd.DataFrame({"image": ["a.jpg", "b.jpg", "c.jpg"], "taxon": ["x", "y", "y"]})
         >>> table = ImageTable(frame)
         >>> len(table), table.taxon_counts()

@@ -25,7 +25,7 @@ def keyed(transform: Transform, image: Tensor, *key: int | str) -> Tensor:
 
     Torch's global random state is as before afterwards.
 
-    Example:
+    Examples:
         >>> flip = v2.RandomHorizontalFlip()
         >>> image = torch.arange(12, dtype=torch.uint8).reshape(3, 2, 2)
         >>> bool((keyed(flip, image, 0, "a.jpg") == keyed(flip, image, 0, "a.jpg")).all())
@@ -47,7 +47,7 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     Returns:
         ``(B, 3, H, W)`` float32 on the same device.
 
-    Example:
+    Examples:
         >>> white = torch.full((1, 3, 1, 1), 255, dtype=torch.uint8)
         >>> normalise(white, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)).flatten().tolist()
         [2.0, 2.0, 2.0]

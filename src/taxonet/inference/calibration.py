@@ -39,7 +39,7 @@ def fit_temperature(scaled_scores: Scores | Sequence[Scores], target: ArrayLike)
     Reference:
         Guo et al., On Calibration of Modern Neural Networks, arXiv 1706.04599, section 4.2.
 
-    Example:
+    Examples:
         >>> scores = torch.tensor([[4.0, 0.0], [4.0, 0.0], [4.0, 0.0], [4.0, 0.0]])
         >>> round(fit_temperature(scores, [0, 0, 0, 1]), 4)  # 3 of 4 right: 4 / T = log 3
         3.641

@@ -71,7 +71,7 @@ def likely_nodes(node_probs: torch.Tensor) -> LikelyNodes:
     Raises:
         DataError: The root's probability is not 1 (within 0.001): these are other scores.
 
-    Example:
+    Examples:
         >>> nodes = likely_nodes(torch.tensor([[1.0, 0.75, 0.25], [1.0, 0.5, 0.5]]))
         >>> nodes.image.tolist(), nodes.node.tolist(), nodes.prob.tolist()
         ([0, 1, 1], [1, 1, 2], [0.75, 0.5, 0.5])
@@ -120,7 +120,7 @@ def deepest_reaching(
         The climbing rule of Goren, Galil and El-Yaniv, Hierarchical Selective Classification,
         arXiv 2405.11533.
 
-    Example:
+    Examples:
         >>> tree = Taxonomy.from_edges([("root", "Acer"), ("root", "Quercus"),
         ...                             ("Quercus", "Q. alba"), ("Quercus", "Q. rubra")])
         >>> probs = torch.tensor([[1.0, 0.1, 0.9, 0.7, 0.2]])
@@ -156,7 +156,7 @@ def naming_curve(taxonomy: Taxonomy, likely: LikelyNodes, truth_nodes: ArrayLike
     Raises:
         DataError: Not exactly one true node per image.
 
-    Example:
+    Examples:
         >>> tree = Taxonomy.from_edges([("root", "Acer"), ("root", "Quercus")])
         >>> probs = torch.tensor([[1.0, 0.75, 0.25], [1.0, 0.625, 0.375]])
         >>> curve = naming_curve(tree, likely_nodes(probs), [1, 2])
@@ -205,7 +205,7 @@ def calibrate_threshold(curve: NamingCurve, *, accuracy: float = 0.95) -> float 
     Raises:
         ConfigError: An accuracy outside (0, 1].
 
-    Example:
+    Examples:
         >>> curve = NamingCurve(np.array([0.9, 0.8, 0.7, 0.6]), np.array([10, 20, 30, 40]),
         ...                     np.array([9, 19, 29, 36]))
         >>> calibrate_threshold(curve, accuracy=0.95)  # shares 0.9, 0.95, 0.967 and 0.9

@@ -28,7 +28,7 @@ def max_softmax(embedding: Tensor, scores: Tensor, scale: float) -> Tensor:
         Hendrycks and Gimpel, A Baseline for Detecting Misclassified and Out-of-Distribution
         Examples in Neural Networks, arXiv 1610.02136.
 
-    Example:
+    Examples:
         >>> scores = torch.tensor([[0.0, 0.0], [30.0, 0.0]])
         >>> [f"{novelty:.3g}" for novelty in max_softmax(torch.zeros(2, 1), scores, 1.0).tolist()]
         ['0.5', '9.36e-14']
@@ -49,7 +49,7 @@ def max_logit(embedding: Tensor, scores: Tensor, scale: float) -> Tensor:
         Hendrycks et al., Scaling Out-of-Distribution Detection for Real-World Settings,
         arXiv 1911.11132.
 
-    Example:
+    Examples:
         >>> max_logit(torch.zeros(1, 1), torch.tensor([[0.25, 0.75]]), 32.0).tolist()
         [-24.0]
     """
@@ -63,7 +63,7 @@ def energy(embedding: Tensor, scores: Tensor, scale: float) -> Tensor:
     Reference:
         Liu et al., Energy-based Out-of-distribution Detection, arXiv 2010.03759.
 
-    Example:
+    Examples:
         >>> energy(torch.zeros(1, 1), torch.tensor([[1.0, 1.0]]), 2.0).tolist()  # -(2 + log 2)
         [-2.6931471824645996]
     """
@@ -74,7 +74,7 @@ def energy(embedding: Tensor, scores: Tensor, scale: float) -> Tensor:
 def entropy(embedding: Tensor, scores: Tensor, scale: float) -> Tensor:
     """Return the entropy of the class probabilities, ``-sum_k p_k log p_k``, in [0, log c] nats.
 
-    Example:
+    Examples:
         >>> entropy(torch.zeros(1, 1), torch.tensor([[3.0, 3.0]]), 1.0).tolist()  # log 2
         [0.6931471824645996]
     """
@@ -93,7 +93,7 @@ def embedding_norm(embedding: Tensor, scores: Tensor, scale: float) -> Tensor:
         Meng et al., MagFace: A Universal Representation for Face Recognition and Quality
         Assessment, arXiv 2103.06627.
 
-    Example:
+    Examples:
         >>> embedding_norm(torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2), 1.0).tolist()
         [-5.0]
     """

@@ -61,7 +61,7 @@ class Loss(nn.Module):
 def check_class_counts(class_counts: ClassCounts) -> Tensor:
     """Return the counts as an int64 tensor on the CPU, or raise a DataError.
 
-    Example:
+    Examples:
         >>> check_class_counts([3, 1])
         tensor([3, 1])
         >>> check_class_counts([3, 0, 2, 0])

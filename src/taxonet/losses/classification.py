@@ -31,7 +31,7 @@ class CrossEntropyLoss(Loss):
     Raises:
         DataError: Counts, logits or targets of a wrong form.
 
-    Example:
+    Examples:
         >>> import torch
         >>> loss = CrossEntropyLoss([90, 10])
         >>> loss(torch.tensor([[0.0, 0.0]]), torch.tensor([1]))

@@ -43,7 +43,7 @@ def relative_rarity(class_counts: ClassCounts, *, normalise: Normalise = "sum") 
         ConfigError: An unknown normalisation.
         DataError: Fewer than two classes, or a class without images.
 
-    Example:
+    Examples:
         >>> relative_rarity([2, 1, 1])
         tensor([0.2000, 0.4000, 0.4000], dtype=torch.float64)
         >>> relative_rarity([2, 1, 1], normalise="max")
@@ -69,7 +69,7 @@ def class_margins(rarity: Tensor, *, exponent: float | Tensor, base_margin_cos: 
     Returns:
         ``(c,)``, each in [0, m0], larger for rarer classes.
 
-    Example:
+    Examples:
         >>> class_margins(torch.tensor([0.5, 1.0]), exponent=2.0, base_margin_cos=0.2)
         tensor([0.0500, 0.2000])
     """
@@ -81,7 +81,7 @@ def margin_regularisation(
 ) -> Tensor:
     """Return ``L_reg = sum_k (D_k - rho_k)^2`` with ``rho_k = m0 r_k``, a scalar.
 
-    Example:
+    Examples:
         >>> margin_regularisation(
         ...     torch.tensor([0.05, 0.2]), torch.tensor([0.5, 1.0]), base_margin_cos=0.2
         ... )
@@ -156,7 +156,7 @@ class DualMarginLoss(Loss):
     Reference:
         TaxoNet, section 3.2, eq. 2 to 5.
 
-    Example:
+    Examples:
         >>> loss = DualMarginLoss([2, 1, 1], base_margin_cos=0.5, scale=10.0)
         >>> loss.margins()
         tensor([0.1000, 0.2000, 0.2000])

@@ -50,7 +50,7 @@ class AMSoftmaxLoss(Loss):
     Reference:
         Wang et al. 2018, Additive Margin Softmax for Face Verification; TaxoNet, eq. 1.
 
-    Example:
+    Examples:
         >>> import torch
         >>> loss = AMSoftmaxLoss([90, 10], margin_cos=0.5, scale=2.0)
         >>> loss(torch.tensor([[0.5, 0.0]]), torch.tensor([0]))

@@ -41,7 +41,7 @@ def reliability_curve(probs: ArrayLike, right: ArrayLike, *, bins: int = 15) -> 
     Raises:
         DataError: Shapes that differ, probabilities outside [0, 1], or no bin.
 
-    Example:
+    Examples:
         >>> curve = reliability_curve([0.2, 0.4, 0.9, 1.0], [False, True, True, True], bins=2)
         >>> curve.images.tolist(), curve.accuracy.tolist(), curve.mean_prob.round(3).tolist()
         ([2, 2], [0.5, 1.0], [0.3, 0.95])
@@ -78,7 +78,7 @@ def expected_calibration_error(curve: ReliabilityCurve) -> float | None:
     Reference:
         Guo et al., On Calibration of Modern Neural Networks, arXiv 1706.04599, eq. 3.
 
-    Example:
+    Examples:
         >>> curve = reliability_curve([0.2, 0.4, 0.9, 1.0], [False, True, True, True], bins=2)
         >>> round(expected_calibration_error(curve), 3)  # (0.2 * 2 + 0.05 * 2) / 4
         0.125

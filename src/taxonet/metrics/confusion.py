@@ -54,7 +54,7 @@ def most_confused(counts: ConfusionCounts, *, k: int, genus_of: ArrayLike) -> Mo
     Raises:
         DataError: Not exactly one genus per class, or k below 1.
 
-    Example:
+    Examples:
         >>> counts = ConfusionCounts(3)
         >>> counts.update([0, 0, 0, 1, 2, 2], [1, 1, 0, 1, 0, 2])
         >>> found = most_confused(counts, k=5, genus_of=[7, 7, 8])

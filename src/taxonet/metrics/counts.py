@@ -33,7 +33,7 @@ class HitCounts:
         images: int64 ``(n_classes,)``, test images of each true class.
         hits: int64 ``(n_classes,)``, how many of them were hits.
 
-    Example:
+    Examples:
         >>> counts = HitCounts(3)
         >>> counts.update([0, 0, 2], [True, False, True])
         >>> counts.images.tolist(), counts.hits.tolist()
@@ -78,7 +78,7 @@ class ConfusionCounts:
         hits: int64 ``(n_classes,)``, how many of them were predicted right.
         predictions: int64 ``(n_classes,)``, how often each class was predicted.
 
-    Example:
+    Examples:
         >>> counts = ConfusionCounts(3)
         >>> counts.update([0, 0, 1, 1], [0, 2, 1, 2])
         >>> counts.update([0], [2])

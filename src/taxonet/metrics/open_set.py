@@ -50,7 +50,7 @@ def threshold_at_tpr(known_scores: ArrayLike, tpr: float = 0.95) -> float:
     Raises:
         DataError: No scores, NaN among them, or a rate outside (0, 1].
 
-    Example:
+    Examples:
         >>> threshold_at_tpr([0.1, 0.4, 0.2, 0.3], tpr=0.75)
         0.3
         >>> threshold_at_tpr([0.1, 0.4, 0.2, 0.3], tpr=0.76)
@@ -79,7 +79,7 @@ def open_set_metrics(known: ArrayLike, unknown: ArrayLike, *, threshold: float) 
     Raises:
         DataError: No scores on one of the sides, or NaN among them.
 
-    Example:
+    Examples:
         >>> result = open_set_metrics([1, 2, 3, 6], [4, 5, 7, 8], threshold=4)
         >>> result.tpr, result.tnr, result.acc, result.auroc, result.fpr_at_95
         (0.75, 0.75, 0.75, 0.875, 0.5)
@@ -118,7 +118,7 @@ def oscr(known: ArrayLike, unknown: ArrayLike, *, known_right: ArrayLike) -> flo
     Reference:
         Dhamija et al., Reducing Network Agnostophobia, arXiv 1811.04110.
 
-    Example:
+    Examples:
         >>> oscr([1, 2, 3, 6], [4, 5, 7, 8], known_right=[True, True, False, True])
         0.625
     """

@@ -62,7 +62,7 @@ class RecallSummary:
 def accuracy(tally: Tally) -> float | None:
     """Return the share of all images that are hits, ``sum hits / sum images``; None without images.
 
-    Example:
+    Examples:
         >>> from taxonet.metrics import ConfusionCounts
         >>> counts = ConfusionCounts(2)
         >>> counts.update([0, 0, 0, 1], [0, 0, 1, 1])
@@ -79,7 +79,7 @@ def class_recall(tally: Tally) -> FloatArray:
     Returns:
         float64 ``(c,)`` in [0, 1].
 
-    Example:
+    Examples:
         >>> from taxonet.metrics import ConfusionCounts
         >>> counts = ConfusionCounts(3)
         >>> counts.update([0, 0, 0, 0, 1], [0, 0, 0, 1, 1])
@@ -98,7 +98,7 @@ def class_precision(tally: PredictionTally) -> FloatArray:
     Returns:
         float64 ``(c,)`` in [0, 1].
 
-    Example:
+    Examples:
         >>> from taxonet.metrics import ConfusionCounts
         >>> counts = ConfusionCounts(3)
         >>> counts.update([0, 0, 1], [0, 0, 0])
@@ -118,7 +118,7 @@ def class_f1(tally: PredictionTally) -> FloatArray:
     Returns:
         float64 ``(c,)`` in [0, 1].
 
-    Example:
+    Examples:
         >>> from taxonet.metrics import ConfusionCounts
         >>> counts = ConfusionCounts(3)
         >>> counts.update([0, 0, 1], [0, 0, 0])
@@ -132,7 +132,7 @@ def class_f1(tally: PredictionTally) -> FloatArray:
 def macro_recall(tally: Tally) -> float | None:
     """Return the mean recall of the classes that have test images; None if none has.
 
-    Example:
+    Examples:
         >>> from taxonet.metrics import HitCounts
         >>> top5 = HitCounts(3)
         >>> top5.update([0, 0, 1], [True, False, True])
@@ -150,7 +150,7 @@ def summarise_recall(
     The precision of a class counts every prediction of it, also those for images of classes
     outside the mask.
 
-    Example:
+    Examples:
         >>> from taxonet.metrics import ConfusionCounts
         >>> counts = ConfusionCounts(3)
         >>> counts.update([0, 0, 0, 1], [0, 0, 1, 1])
@@ -185,7 +185,7 @@ def recall_by_group(
     Raises:
         DataError: Not exactly one group per class, or a group that ``order`` lacks.
 
-    Example:
+    Examples:
         >>> from taxonet.metrics import ConfusionCounts
         >>> counts = ConfusionCounts(3)
         >>> counts.update([0, 0, 1, 2], [0, 0, 1, 0])
@@ -216,7 +216,7 @@ def top_k_hits(ranked: ArrayLike, truth: ArrayLike) -> NDArray[np.bool_]:
     Raises:
         DataError: Shapes that do not fit.
 
-    Example:
+    Examples:
         >>> top_k_hits([[3, 1], [0, 2]], [1, 1]).tolist()
         [True, False]
     """

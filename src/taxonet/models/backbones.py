@@ -59,7 +59,7 @@ def build_backbone(
         ConfigError: An unknown name, a name without pretrained weights, or both kinds of weights.
         CheckpointError: Weights that could not be fetched, read, or fitted to the backbone.
 
-    Example:
+    Examples:
         >>> backbone, embedding_size = build_backbone("resnet10")
         >>> embedding_size, tuple(backbone(torch.zeros(2, 3, 64, 64)).shape)
         (512, (2, 512))
@@ -86,7 +86,7 @@ def preprocessing(name: str) -> Preprocessing:
     Raises:
         ConfigError: An unknown name.
 
-    Example:
+    Examples:
         >>> preprocessing("resnet32").mean
         (0.485, 0.456, 0.406)
     """

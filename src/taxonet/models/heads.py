@@ -77,7 +77,7 @@ class LinearHead(Head):
     Shape:
         Embeddings ``(B, d)``; logits ``(B, c)`` come back, any real numbers.
 
-    Example:
+    Examples:
         >>> head = LinearHead(64, 10)
         >>> head(torch.zeros(1, 64)).tolist() == [[0.0] * 10]
         True
@@ -116,7 +116,7 @@ class CosineHead(Head):
     Raises:
         ConfigError: A size below 1, a scale that is not finite and positive.
 
-    Example:
+    Examples:
         >>> head = CosineHead(2, 2)
         >>> _ = head.load_state_dict({**head.state_dict(), "weight": torch.eye(2)})
         >>> head(torch.tensor([[3.0, 4.0]]))

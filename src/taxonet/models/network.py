@@ -33,7 +33,7 @@ class Network(nn.Module):
         backbone: Maps images ``(B, 3, H, W)`` to embeddings ``(B, d)``.
         head: Maps embeddings to scores ``(B, c)``.
 
-    Example:
+    Examples:
         >>> from taxonet.models import LinearHead
         >>> network = Network(nn.Flatten(), LinearHead(12, 5))
         >>> embedding, scores = network(torch.zeros(2, 3, 2, 2))
@@ -80,7 +80,7 @@ def build_network(
         ConfigError: An unknown name or option, or a number of classes below 1.
         CheckpointError: Weights that could not be fetched, read, or fitted to the backbone.
 
-    Example:
+    Examples:
         >>> network = build_network(backbone="resnet32", head="cosine", classes=10, seed=0)
         >>> network.head.kind, network.head.scale
         ('cosines', 32.0)

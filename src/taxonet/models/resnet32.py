@@ -40,7 +40,7 @@ class ResNet32(nn.Module):
     Reference:
         He et al. 2016, Deep Residual Learning for Image Recognition, section 4.2, n = 5.
 
-    Example:
+    Examples:
         >>> sum(parameter.numel() for parameter in ResNet32().parameters())
         463504
     """

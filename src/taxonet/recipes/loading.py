@@ -17,7 +17,7 @@ from taxonet.recipes.schema import Recipe
 def preset_names() -> list[str]:
     """Return the names of the recipes that come with taxonet.
 
-    Example:
+    Examples:
         >>> "taxonet" in preset_names()
         True
     """
@@ -38,7 +38,7 @@ def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         ConfigError: Nothing has that name, the file is no mapping, or keys or values are wrong;
             all wrong keys come in one message.
 
-    Example:
+    Examples:
         >>> load_recipe("taxonet", ["epochs=3", "loss.base_margin_cos=0.2"]).epochs
         3
     """

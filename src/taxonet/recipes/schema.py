@@ -20,7 +20,7 @@ class PartChoice(BaseModel):
 
     The options are checked against the part's own signature when it is built.
 
-    Example:
+    Examples:
         >>> PartChoice(name="am_softmax", margin_cos=0.2).options
         {'margin_cos': 0.2}
     """
@@ -91,7 +91,7 @@ class ScheduleRecipe(Section):
 class Recipe(Section):
     """How a classifier is trained.
 
-    Example:
+    Examples:
         >>> Recipe(loss=PartChoice(name="cross_entropy"), epochs=2).batch_size
         64
     """

@@ -86,7 +86,7 @@ def plain_counts(axis: Axis) -> None:
 def colour_of(order: Sequence[str]) -> dict[str, str]:
     """Give each group a colour by its place, so that figures with one order agree.
 
-    Example:
+    Examples:
         >>> colour_of(["head", "tail"])
         {'head': '#0072b2', 'tail': '#d55e00'}
     """

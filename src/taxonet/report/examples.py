@@ -56,7 +56,7 @@ def choose_right(right: ArrayLike, *, k: int, seed: int) -> IntArray:
     Returns:
         int64, at most k rows, ascending.
 
-    Example:
+    Examples:
         >>> choose_right([True, False, True], k=5, seed=0).tolist()
         [0, 2]
     """
@@ -76,7 +76,7 @@ def choose_wrong(right: ArrayLike, probs: ArrayLike, *, k: int) -> IntArray:
     Returns:
         int64, at most k rows; ties in the order of the rows.
 
-    Example:
+    Examples:
         >>> choose_wrong([True, False, False], [0.9, 0.4, 0.8], k=5).tolist()
         [2, 1]
     """

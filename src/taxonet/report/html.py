@@ -25,7 +25,7 @@ def render_html(report: ReportData) -> str:
     Raises:
         DataError: A thumbnail that is no JPEG ``data:`` URI, or a figure that is no SVG element.
 
-    Example:
+    Examples:
         >>> page = render_html(ReportData("Trees & shrubs", (("images", "12"),), ()))
         >>> "<h1>Trees &amp; shrubs</h1>" in page
         True

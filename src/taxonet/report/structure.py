@@ -144,7 +144,7 @@ class ReportData:
 def cell_text(cell: Cell, column: Column) -> str:
     """Write a cell: integers with thousands, other figures with the column's decimals.
 
-    Example:
+    Examples:
         >>> cell_text(12345, Column("images")), cell_text(0.98765, Column("recall"))
         ('12,345', '0.988')
         >>> cell_text(None, Column("recall")), cell_text(float("nan"), Column("recall"))

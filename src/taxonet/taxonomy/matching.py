@@ -120,7 +120,7 @@ def match_labels(
             name of the taxonomy is looked up in the column of its rank (in all columns where it
             has none; not at all where the list lacks its rank), and each unmatched label in all.
 
-    Example:
+    Examples:
         >>> from taxonet.taxonomy import Taxonomy
         >>> tree = Taxonomy.from_edges([("Cornales", "Philadelphus"), ("Cornales", "Deutzia")])
         >>> print(match_labels(["deutzia", "Phildelphus"], tree))

@@ -23,7 +23,7 @@ def clean_name(name: str) -> str:
 
     Case, punctuation and hybrid signs stay as they are: cleaning never makes one taxon another.
 
-    Example:
+    Examples:
         >>> clean_name("  Acer\u00a0 saccharum\n")
         'Acer saccharum'
         >>> clean_name("Isoe\u0308tes") == "Iso\u00ebtes"
@@ -39,7 +39,7 @@ def fold_name(name: str) -> str:
 
     Case is ignored, underscores are spaces, and the hybrid sign is the word ``x``.
 
-    Example:
+    Examples:
         >>> fold_name("Acer_Capillipes")
         'acer capillipes'
         >>> fold_name("Quercus ×Hispanica") == fold_name("Quercus_x_hispanica")
@@ -65,7 +65,7 @@ def near_misses(
         For each name, its suggestions, most similar first, ties by code point. A name without
         any has an empty tuple.
 
-    Example:
+    Examples:
         >>> near_misses(["Phildelphus", "Zzz"], ["Acer", "Philadelphus"])
         {'Phildelphus': ('Philadelphus',), 'Zzz': ()}
     """

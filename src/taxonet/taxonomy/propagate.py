@@ -58,7 +58,7 @@ def sum_up(taxonomy: Taxonomy, values: Tensor) -> Tensor:
     Raises:
         TaxonomyError: ``values`` is not (B, n).
 
-    Example:
+    Examples:
         >>> tree = Taxonomy.from_edges([("a", "b"), ("a", "c"), ("b", "d")])
         >>> sum_up(tree, torch.tensor([[1.0, 10.0, 100.0, 1000.0]]))
         tensor([[1111., 1010.,  100., 1000.]])
@@ -96,7 +96,7 @@ def class_to_node_probs(taxonomy: Taxonomy, class_nodes: ArrayLike, probs: Tenso
     Raises:
         TaxonomyError: The shapes do not fit, or a class is at no node.
 
-    Example:
+    Examples:
         >>> tree = Taxonomy.from_edges([("a", "b"), ("a", "c"), ("b", "d"), ("b", "e")])
         >>> class_to_node_probs(tree, [2, 3, 4], torch.tensor([[0.25, 0.25, 0.5]]))
         tensor([[1.0000, 0.7500, 0.2500, 0.2500, 0.5000]])

@@ -28,7 +28,7 @@ class TreeShape:
     Args:
         parent: The parent of each node, int32 (n,), ascending; -1 for the root, node 0.
 
-    Example:
+    Examples:
         >>> shape = TreeShape(np.array([-1, 0, 0, 1, 1], dtype=np.int32))
         >>> shape.children(1), shape.leaves, shape.depth
         (range(3, 5), array([2, 3, 4]), array([0, 1, 1, 2, 2], dtype=int32))
@@ -104,7 +104,7 @@ class TreeShape:
     def subtree(self, node: int) -> NDArray[np.int64]:
         """Return a node and all nodes below it, ascending.
 
-        Example:
+        Examples:
             >>> TreeShape(np.array([-1, 0, 0, 1, 1, 2], dtype=np.int32)).subtree(1)
             array([1, 3, 4])
         """

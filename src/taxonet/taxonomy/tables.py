@@ -105,7 +105,7 @@ def read(source: TableSource, *, has_header: Callable[[list[str]], bool]) -> Tab
 def separator(path: Path) -> str:
     r"""Return what separates the cells of a delimited file, by its suffix.
 
-    Example:
+    Examples:
         >>> separator(Path("plants.csv.gz")), separator(Path("plants.tsv"))
         (',', '\t')
 

@@ -40,7 +40,7 @@ class Taxonomy(TreeShape):
         rank: For each node its index into ``ranks``, int32 (n,), -1 where it has none.
         labels: Training labels and the nodes, at any depth, that they stand for.
 
-    Example:
+    Examples:
         >>> table = pd.DataFrame({
         ...     "species": ["Acer rubrum", "Acer mono", "Alnus rubra", ""],
         ...     "genus": ["Acer", "Acer", "Alnus", "Betula"],
@@ -108,7 +108,7 @@ class Taxonomy(TreeShape):
             TaxonomyError: A cycle, a second parent, a second root, an empty name or a node that
                 is its own parent; the message names the row and value.
 
-        Example:
+        Examples:
             >>> Taxonomy.from_edges([("Life", "Plantae"), ("Plantae", "Acer")]).names
             ('Life', 'Plantae', 'Acer')
         """
@@ -136,7 +136,7 @@ class Taxonomy(TreeShape):
         Raises:
             TaxonomyError: The nodes form no tree, or a name is empty.
 
-        Example:
+        Examples:
             >>> tree = Taxonomy.from_parents(["b", "a", "top"], [2, 2, -1], labels={"x": 0})
             >>> tree.names, dict(tree.labels)
             (('top', 'a', 'b'), {'x': 2})

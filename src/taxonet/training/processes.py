@@ -12,7 +12,7 @@ from torch import nn
 def any_of(accelerator: Accelerator, *flags: bool) -> tuple[bool, ...]:
     """Return for each flag whether it holds in any process, so that all decide alike.
 
-    Example:
+    Examples:
         >>> any_of(Accelerator(cpu=True), True, False)
         (True, False)
     """

@@ -18,7 +18,7 @@ def warmup_cosine(step: int, *, total_steps: int, warmup_steps: int, floor: floa
     Returns:
         A factor in (0, 1]: the first update already moves, and the warm-up ends at 1.
 
-    Example:
+    Examples:
         >>> [round(warmup_cosine(t, total_steps=6, warmup_steps=2), 3) for t in range(6)]
         [0.5, 1.0, 1.0, 0.854, 0.5, 0.146]
     """

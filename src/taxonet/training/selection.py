@@ -32,7 +32,7 @@ def lowest_norms(embeddings: Tensor, keep: int) -> Tensor:
     Reference:
         TaxoNet, section 3.3.
 
-    Example:
+    Examples:
         >>> lowest_norms(torch.tensor([[3.0, 4.0], [0.0, 1.0], [1.0, 1.0]]), 2)
         tensor([1, 2])
     """
@@ -58,7 +58,7 @@ def random_keep(count: int, keep: int, *key: int | str) -> Tensor:
     Raises:
         ConfigError: ``keep`` outside 1 to n.
 
-    Example:
+    Examples:
         >>> random_keep(3, 3, "seed", 0)
         tensor([0, 1, 2])
         >>> random_keep(40, 32, 0, 1).equal(random_keep(40, 32, 0, 1))
@@ -72,7 +72,7 @@ def random_keep(count: int, keep: int, *key: int | str) -> Tensor:
 def check_selection(loss: Loss) -> None:
     """Raise a ConfigError unless the norm of an embedding has a meaning under the loss.
 
-    Example:
+    Examples:
         >>> from taxonet.losses import CrossEntropyLoss
         >>> check_selection(CrossEntropyLoss([3, 1]))
         Traceback (most recent call last):

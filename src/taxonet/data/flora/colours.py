@@ -29,7 +29,7 @@ WHITE = np.full(3, 255.0)
 def along(palette: Colour, position: float) -> Colour:
     """Return the colour at a position from 0 (first) to 1 (last) of a palette.
 
-    Example:
+    Examples:
         >>> along(np.array([[0.0, 0, 0], [10, 20, 40]]), 0.5).tolist()
         [5.0, 10.0, 20.0]
     """

@@ -17,7 +17,7 @@ class FloraConfig(BaseModel):
     Raises:
         ConfigError: All wrong fields at once, each with what it should be.
 
-    Example:
+    Examples:
         >>> FloraConfig(species=12, genera=5, families=2).species
         12
         >>> FloraConfig(specis=12)
@@ -76,7 +76,7 @@ class FloraConfig(BaseModel):
     def train_counts(self) -> list[int]:
         """Return the training images of each species, from the commonest to the rarest.
 
-        Example:
+        Examples:
             >>> FloraConfig(species=3, genera=2, families=1).train_counts()
             [200, 28, 4]
         """

@@ -24,7 +24,7 @@ def draw(flora: Flora, row: int) -> NDArray[np.uint8]:
         flora: The flora.
         row: Position in ``flora.plan``, from 0.
 
-    Example:
+    Examples:
         >>> from taxonet.data.flora import FloraConfig, make_flora
         >>> draw(make_flora(FloraConfig(image_size=32)), 0).shape
         (32, 32, 3)

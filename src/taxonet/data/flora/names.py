@@ -46,7 +46,7 @@ def species_name(rng: np.random.Generator, genus: str, taken: set[str]) -> str:
 def family_name(type_genus: str) -> str:
     """Return the family name that a type genus gives.
 
-    Example:
+    Examples:
         >>> family_name("Velmoria")
         'Velmoraceae'
     """

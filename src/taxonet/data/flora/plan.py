@@ -42,7 +42,7 @@ class Flora:
 def make_flora(config: FloraConfig | None = None) -> Flora:
     """Return the flora of a config: its taxonomy and the plan of its images.
 
-    Example:
+    Examples:
         >>> flora = make_flora(FloraConfig(species=6, genera=3, families=2))
         >>> list(flora.taxonomy.columns), len(flora.taxonomy)
         (['family', 'genus', 'species'], 6)

@@ -157,7 +157,7 @@ def _places(config: FloraConfig) -> tuple[list[int], list[Novelty]]:
 def _spread_over(children: int, parents: int) -> list[int]:
     """Return the parent of each child: parents in order, with equal numbers or one more.
 
-    Example:
+    Examples:
         >>> _spread_over(7, 3)
         [0, 0, 0, 1, 1, 2, 2]
     """
