@@ -12,7 +12,7 @@ from tests.cli.conftest import Command
         ("losses", ["dual_margin base_margin_cos=0.15, scale=32.0", "cross_entropy", "am_softmax"]),
         ("heads", ["cosine scale=32.0", "linear"]),
         ("transforms", ["crop_flip fit='crop', smallest_area=0.5", "augmix", "plain", "none"]),
-        ("recipes", ["taxonet dual_margin on resnet10, cosine head, selection lowest_norm"]),
+        ("recipes", ["taxonet dual_margin on resnet10t, cosine head, selection lowest_norm"]),
         ("backbones", ["resnet10", "resnet32", "every timm model name works as well"]),
         ("novelty-scores", ["max_logit", "energy", "entropy", "max_softmax", "embedding_norm"]),
     ],

@@ -2,7 +2,6 @@
 
 import html
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +20,8 @@ from tests.helpers import CLASS_NODES, save_photo, tiny_parts
 
 NAMES = ("Betulaceae", "Rubus", "Acer", "Rosa canina", "Rosa gallica", "Acer rubrum")
 
-Judge = Callable[..., Evaluation]
+#: Class of each photo; the last six look like no class.
+TRUTH = (0, 1, 2, 3, 4, 5, 0, 0, 1, 3, 5, 5)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def judge(
         pd.DataFrame(rows, columns=["image", "taxon"]).to_csv(workshop / name, index=False)
         return workshop / name
 
-    known = [(f"{row}.png", names[row % 6]) for row in range(12)]
+    known = [(f"{row}.png", names[k]) for row, k in enumerate(TRUTH)]
     strange = [(f"{row}.png", "Salix alba") for row in range(12, 15)]
     return evaluate(
         EvaluateConfig(

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from taxonet.report import Table
 
 _SHOWN = 10
+_BARS = 12
+_BAR_LENGTH = 40
 
 
 def run(config: InspectConfig) -> None:
@@ -67,6 +69,8 @@ def _tables(found: Inspection) -> list[Table]:
             tuple(found.shot_groups.items()),
         ),
     ]
+    if found.label_counts:
+        tables.append(_tail_picture(found.label_counts))
     if found.rank_counts:
         rows = tuple(
             (rank, len(counts), max(counts.values(), default=0), min(counts.values(), default=0))
@@ -80,6 +84,27 @@ def _tables(found: Inspection) -> list[Table]:
         )
         tables.append(Table("Counts per rank.", columns, rows))
     return tables
+
+
+def _tail_picture(label_counts: dict[str, int]) -> Table:
+    """Draw the long tail in characters: some labels, evenly spaced by rank, commonest first."""
+    from taxonet.report import Column, Table
+
+    ordered = sorted(label_counts.items(), key=lambda item: (-item[1], item[0]))
+    bars = min(_BARS, len(ordered))
+    places = [round(bar * (len(ordered) - 1) / max(1, bars - 1)) for bar in range(bars)]
+    rows = []
+    for place in places:
+        label, count = ordered[place]
+        length = max(1, round(_BAR_LENGTH * count / ordered[0][1]))
+        rows.append((place + 1, label, count, "█" * length))
+    columns = (
+        Column("place", decimals=0),
+        Column("label"),
+        Column("photos", decimals=0),
+        Column("long tail"),
+    )
+    return Table("The long tail: labels from the commonest to the rarest.", columns, tuple(rows))
 
 
 def _problems(found: Inspection) -> list[str]:

@@ -105,4 +105,4 @@ def read_taxon_map(path: Path) -> dict[str, str]:
 
 def _through_map(labels: pd.Series, meaning: dict[str, str]) -> pd.Series:
     """Translate the labels that the map has; the others keep their own name."""
-    return labels.map(lambda label: meaning.get(label, label) or None)
+    return labels.map(lambda label: meaning.get(label, label))

@@ -7,12 +7,12 @@ from rich.text import Text
 from taxonet.report.structure import ReportData, Table
 
 
-def terminal_table(table: Table) -> RichTable:
-    """Return a table for rich to print, figures flush right.
+def terminal_table(table: Table) -> RenderableType:
+    """Return a table under its caption for rich to print, figures flush right.
 
     All text is literal: a name such as ``[bold]`` is no markup.
     """
-    shown = RichTable(title=Text(table.caption), title_justify="left")
+    shown = RichTable()
     for index, column in enumerate(table.columns):
         numeric = table.is_numeric(index)
         shown.add_column(
@@ -20,7 +20,8 @@ def terminal_table(table: Table) -> RichTable:
         )
     for row in table.text_rows():
         shown.add_row(*(Text(cell) for cell in row))
-    return shown
+    # As the table's own title, the caption would be broken to the width of a narrow table.
+    return Group(Text(table.caption, style="italic"), shown)
 
 
 def terminal_report(report: ReportData) -> RenderableType:
