@@ -264,4 +264,4 @@ def test_the_card_of_a_calibrated_classifier_states_what_its_thresholds_promise(
     classifier.with_calibration(calibration).save(tmp_path / "c")
     card = (tmp_path / "c" / "README.md").read_text(encoding="utf-8")
     assert "novelty score (max_logit) is above -3.2500, which accepted 90% of" in card
-    assert "probability reaches 0.7500 is named, which was right for at least 80% of" in card
+    assert "probability reaches 0.7500 is named; that was chosen for 80% right names" in card

@@ -117,4 +117,4 @@ def test_it_names_what_is_wrong(name: str) -> None:
 @every_loss
 def test_it_has_documentation_and_a_reference(name: str) -> None:
     assert f"`{name}`" in PAGE.read_text(encoding="utf-8")
-    assert "Example:" in (inspect.getdoc(LOSSES.get(name)) or "")
+    assert "Examples:" in (inspect.getdoc(LOSSES.get(name)) or "")

@@ -84,7 +84,7 @@ def main() -> None:
     # spinning thread holds up the one it waits for, and training gets many times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app()
+        app(prog_name="taxonet")  # also under `python -m taxonet`
     except ConfigError as error:
         say(f"Error: {error}")
         sys.exit(_USAGE)
