@@ -121,7 +121,7 @@ def test_errors_are_told_word_for_word_and_unwrapped(
 ) -> None:
     long = "/".join(["a long path"] * 30)
 
-    def fail() -> None:
+    def fail(**_: object) -> None:
         raise type(error)(f"{error}: {long}")
 
     monkeypatch.setattr(app, "app", fail)
