@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from taxonet.classifier import TaxonClassifier
-from taxonet.errors import DataError
+from taxonet.errors import ConfigError, DataError
 from taxonet.evaluation import CLASS_LEVEL, evaluate, shown_levels
 from taxonet.files import write_json
 from taxonet.recipes.verbs import EvaluateConfig
@@ -249,8 +249,14 @@ def test_unreadable_and_dropped_photos_are_counted(
 @pytest.mark.parametrize(
     ("rows", "complaint"),
     [
-        ([("a.jpg", "Salix"), ("b.jpg", "Ilex")], r"no photo is of a taxon .*Ilex.*--taxon-map"),
-        ([("lost.jpg", "Acer")], r"none of the 1 photos can be read \(first: lost.jpg: torn\)"),
+        (
+            [("a.jpg", "Salix"), ("b.jpg", "Ilex")],
+            r"t.csv: no photo is of a taxon .*Ilex.*--taxon-map",
+        ),
+        (
+            [("lost.jpg", "Acer")],
+            r"t.csv: none of the 1 photos can be read \(first: lost.jpg: torn\)",
+        ),
     ],
 )
 def test_nothing_to_judge_is_an_error(
@@ -260,6 +266,13 @@ def test_nothing_to_judge_is_an_error(
     path = write_table(tmp_path / "t.csv", rows)
     with pytest.raises(DataError, match=complaint):
         evaluate(EvaluateConfig(classifier=folder, images=path, device="cpu"))
+
+
+def test_a_map_without_a_region_is_refused(folder: Path, tmp_path: Path) -> None:
+    path = write_table(tmp_path / "t.csv", [("a.jpg", "Acer")])
+    given = EvaluateConfig(classifier=folder, images=path, taxon_map=path, device="cpu")
+    with pytest.raises(ConfigError, match="--region"):
+        evaluate(given)
 
 
 def test_the_split_is_respected(folder: Path, tmp_path: Path, script: Script) -> None:

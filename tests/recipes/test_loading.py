@@ -206,3 +206,7 @@ def test_a_recipe_never_changes() -> None:
     with pytest.raises(ValueError, match="frozen"):
         recipe.epochs = 3  # type: ignore[misc] # the mistake that is meant
     assert Recipe.model_validate(recipe.model_dump()) == recipe
+
+
+def test_no_precision_survives_yaml_which_reads_no_as_false() -> None:
+    assert load_recipe("taxonet", ["precision=no"]).precision == "no"

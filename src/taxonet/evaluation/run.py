@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from taxonet.classifier import TaxonClassifier
 from taxonet.data.sources import open_images
 from taxonet.data.table import ImageTable
-from taxonet.errors import DataError
+from taxonet.errors import ConfigError, DataError
 from taxonet.evaluation.figures import (
     all_levels,
     calibration_figures,
@@ -43,9 +43,15 @@ def evaluate(config: EvaluateConfig, *, show_progress: bool = False) -> Evaluati
     """Judge a classifier; nothing is chosen or tuned here.
 
     Raises:
+        ConfigError: A taxon map without the region whose labels it translates.
         DataError: No photo is left to judge on, or files that cannot be understood.
         CheckpointError: The classifier folder is incomplete.
     """
+    if config.taxon_map is not None and config.region is None:
+        raise ConfigError(
+            f"{config.taxon_map} would translate the labels of another region's photos, and there "
+            "are none: give them with --region."
+        )
     classifier = TaxonClassifier.load(config.classifier, device=config.device)
     judging = _Judging(classifier, config, show_progress)
     photos = match_photos(
@@ -53,7 +59,7 @@ def evaluate(config: EvaluateConfig, *, show_progress: bool = False) -> Evaluati
         classifier.taxonomy,
         classifier.class_nodes,
     )
-    test = judging.of(photos, "judging")
+    test = judging.of(photos, config.images, what="judging")
     metrics: dict[str, Any] = {
         "taxonet": __version__,
         "classifier": str(config.classifier),
@@ -61,11 +67,8 @@ def evaluate(config: EvaluateConfig, *, show_progress: bool = False) -> Evaluati
         "split": config.split,
         "recipe": classifier.parts.recipe.model_dump(),
         "test": {
-            **photos.facts,
-            "dropped": photos.dropped,
-            "unreadable": test.unreadable,
             "seen_in_training": _seen_in_training(config, photos.known),
-            **_figures(classifier, test),
+            **_figures(classifier, photos, test),
         },
     }
     unknown_photos = [photos.unknown]
@@ -77,13 +80,10 @@ def evaluate(config: EvaluateConfig, *, show_progress: bool = False) -> Evaluati
             classifier.class_nodes,
             taxon_map=config.taxon_map,
         )
-        region = judging.of(matched, "another region")
+        region = judging.of(matched, config.region, what="another region")
         metrics["region"] = {
             "images": str(config.region),
-            **matched.facts,
-            "dropped": matched.dropped,
-            "unreadable": region.unreadable,
-            **_figures(classifier, region),
+            **_figures(classifier, matched, region),
         }
         unknown_photos.append(matched.unknown)
     if config.unknown is not None:
@@ -101,7 +101,7 @@ class _Judging:
     def __init__(self, classifier: TaxonClassifier, config: EvaluateConfig, shown: bool) -> None:
         self._classifier, self._config, self._shown = classifier, config, shown
 
-    def of(self, photos: MatchedPhotos, what: str) -> Judgement:
+    def of(self, photos: MatchedPhotos, path: Path, *, what: str) -> Judgement:
         """Judge photos of taxa that the classifier knows.
 
         Raises:
@@ -110,14 +110,14 @@ class _Judging:
         if not len(photos.known):
             labels = ", ".join(list(photos.dropped)[:5]) or "none"
             raise DataError(
-                f"{what}: no photo is of a taxon that the classifier knows (labels: {labels}). "
-                "Check that the labels are those of its taxonomy, or give --taxon-map."
+                f"{path}: no photo is of a taxon that the classifier knows (labels: {labels}). "
+                "Labels must be those of its taxonomy; --taxon-map translates those of --region."
             )
         judgement = self._run(photos.known, photos.nodes, what)
         if not judgement.rows:
             first, reason = next(iter(judgement.unreadable.items()))
             raise DataError(
-                f"{what}: none of the {len(photos.known)} photos can be read (first: {first}: "
+                f"{path}: none of the {len(photos.known)} photos can be read (first: {first}: "
                 f"{reason}). Check the paths: they are relative to the manifest's folder."
             )
         return judgement
@@ -150,9 +150,14 @@ def _open_unknown(path: Path, classifier: TaxonClassifier) -> ImageTable:
     return table
 
 
-def _figures(classifier: TaxonClassifier, judgement: Judgement) -> dict[str, Any]:
+def _figures(
+    classifier: TaxonClassifier, photos: MatchedPhotos, judgement: Judgement
+) -> dict[str, Any]:
     classes = judgement.levels[CLASS_LEVEL]
     return {
+        **photos.facts,
+        "dropped": photos.dropped,
+        "unreadable": judgement.unreadable,
         "levels": all_levels(judgement),
         "calibration": calibration_figures(judgement),
         "decision": decision_figures(classifier, judgement),

@@ -6,7 +6,7 @@ are refused, and all complaints come at once.
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 
 
 class Section(BaseModel):
@@ -112,3 +112,8 @@ class Recipe(Section):
     keep_epoch: Literal["best", "last"] = Field(
         "best", description="`best` by macro recall on the validation split, or the `last` epoch."
     )
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _yaml_reads_no_as_false(cls, value: Any) -> Any:
+        return "no" if value is False else value

@@ -3,7 +3,7 @@
 from taxonet.report.examples import choose_right, choose_wrong, thumbnail_uri
 from taxonet.report.heatmap import genus_confusion
 from taxonet.report.html import render_html, write_html
-from taxonet.report.judgement import evaluation_report, summary_tables
+from taxonet.report.judgement import evaluation_report
 from taxonet.report.plots import (
     long_tail,
     norms_by_shot_group,
@@ -21,6 +21,7 @@ from taxonet.report.structure import (
     Table,
     cell_text,
 )
+from taxonet.report.summary import summary_tables
 from taxonet.report.terminal import terminal_report, terminal_table
 
 __all__ = [

@@ -4,7 +4,6 @@ Several classifiers may be shown side by side; pictures of single photos are of 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -31,9 +30,9 @@ from taxonet.report.structure import (
     Section,
     Table,
 )
+from taxonet.report.summary import percent, summary_tables
 
 _EXAMPLES = 12
-Figures = Mapping[str, Any]
 
 
 def evaluation_report(evaluations: Mapping[str, Evaluation], *, title: str) -> ReportData:
@@ -84,89 +83,14 @@ def _check_same_classes(evaluations: Mapping[str, Evaluation]) -> None:
             )
 
 
-def summary_tables(evaluations: Mapping[str, Evaluation]) -> list[Table]:
-    """Return the tables that answer "how good": by rank, by shot group, on another region."""
-    tables = [_level_table(evaluations, "test", "On the test photos, at every rank.")]
-    tables.append(_group_table(evaluations))
-    if any("region" in one.metrics for one in evaluations.values()):
-        caption = "On another region, photos of the same taxa."
-        tables.append(_level_table(evaluations, "region", caption))
-    if any(one.metrics.get("open_set") for one in evaluations.values()):
-        tables.append(_open_set_table(evaluations))
-    return tables
-
-
-def _level_table(evaluations: Mapping[str, Evaluation], part: str, caption: str) -> Table:
-    columns = (
-        Column("classifier"),
-        Column("rank"),
-        Column("taxa", decimals=0),
-        Column("R@1", "%", 1),
-        Column("top-5", "%", 1),
-        Column("macro recall", "%", 1),
-        Column("macro precision", "%", 1),
-        Column("macro F1", "%", 1),
-    )
-    rows: list[tuple[Cell, ...]] = []
-    for name, one in evaluations.items():
-        if part not in one.metrics:
-            continue
-        for rank in shown_levels(one.test):
-            found = one.metrics[part]["levels"][rank]
-            keys = ("rank1", "top5", "macro_recall", "macro_precision", "macro_f1")
-            rows.append((name, rank, found["classes"], *(_percent(found[key]) for key in keys)))
-    return Table(caption, columns, tuple(rows))
-
-
-def _group_table(evaluations: Mapping[str, Evaluation]) -> Table:
-    columns = (
-        Column("classifier"),
-        Column("rank"),
-        *(Column(f"{group}-shot", "%", 1) for group in SHOT_GROUPS),
-    )
-    rows: list[tuple[Cell, ...]] = []
-    for name, one in evaluations.items():
-        for rank in shown_levels(one.test):
-            groups = one.metrics["test"]["levels"][rank]["shot_groups"]
-            recalls = (_percent(groups[group]["macro_recall"]) for group in SHOT_GROUPS)
-            rows.append((name, rank, *recalls))
-    caption = (
-        "Macro recall by the number of training photos: many is over 100, medium 20 to 100, few "
-        "under 20."
-    )
-    return Table(caption, columns, tuple(rows))
-
-
-def _open_set_table(evaluations: Mapping[str, Evaluation]) -> Table:
-    columns = (
-        Column("classifier"),
-        Column("TPR", "%", 1),
-        Column("TNR", "%", 1),
-        Column("ACC", "%", 1),
-        Column("AUROC", "%", 1),
-        Column("FPR@95", "%", 1),
-    )
-    rows: list[tuple[Cell, ...]] = []
-    for name, one in evaluations.items():
-        found = one.metrics.get("open_set")
-        if found:
-            keys = ("tpr", "tnr", "acc", "auroc", "fpr_at_95")
-            rows.append((name, *(_percent(found[key]) for key in keys)))
-    caption = (
-        "Unknown taxa: the share of known photos accepted (TPR) and of unknown photos refused "
-        "(TNR) at the threshold that calibration photos set, and their mean (ACC)."
-    )
-    return Table(caption, columns, tuple(rows))
-
-
 def _in_words(name: str, one: Evaluation) -> str:
     finest = next(iter(shown_levels(one.test)))
     found = one.metrics["test"]["levels"][finest]
     what = finest if finest in one.classifier.taxonomy.ranks else "taxon"
     return (
-        f"{name} names the right {what} for {_percent(found['rank1']):.1f} % of "
+        f"{name} names the right {what} for {percent(found['rank1']):.1f} % of "
         f"{found['images']:,} test photos; averaged over the {found['classes']} taxa, rare ones "
-        f"counting as much as common ones, it is {_percent(found['macro_recall']):.1f} %."
+        f"counting as much as common ones, it is {percent(found['macro_recall']):.1f} %."
     )
 
 
@@ -225,7 +149,7 @@ def _decision_section(evaluations: Mapping[str, Evaluation]) -> Section:
         images = found["images"]
         ranks = ", ".join(f"{rank} {count}" for rank, count in found["named_at_rank"].items())
         shares = [100 * found[key] / images for key in ("flagged_unknown", "nothing_named")]
-        named, right = 100 * found["named"] / images, _percent(found["named_right"])
+        named, right = 100 * found["named"] / images, percent(found["named_right"])
         rows.append((name, found["threshold_prob"], named, right, *shares, ranks))
     curve = reliability_of(next(iter(evaluations.values())).test)
     return Section(
@@ -275,7 +199,7 @@ def _confusion_section(one: Evaluation) -> Section:
 
     def table(kind: str, caption: str) -> Table:
         rows = tuple(
-            (pair["truth"], pair["predicted"], pair["images"], _percent(pair["share"]))
+            (pair["truth"], pair["predicted"], pair["images"], percent(pair["share"]))
             for pair in pairs[kind]
         )
         return Table(caption, columns, rows)
@@ -369,19 +293,15 @@ def _class_section(one: Evaluation) -> Section:
             record["taxon"],
             record["train_images"],
             record["images"],
-            _percent(record["recall"]),
-            _percent(record["precision"]),
-            _percent(record["f1"]),
+            percent(record["recall"]),
+            percent(record["precision"]),
+            percent(record["f1"]),
         )
         for record in sorted(
             one.metrics["test"]["per_class"], key=lambda record: -record["train_images"]
         )
     )
     return Section("Every class", tables=(Table("By training photos.", columns, rows),))
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share
 
 
 _NOTES = (

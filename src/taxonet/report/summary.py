@@ -1,0 +1,92 @@
+"""The tables that answer "how good is it?", on a page and in a terminal."""
+
+from collections.abc import Mapping
+
+from taxonet.data.long_tail import SHOT_GROUPS
+from taxonet.evaluation import Evaluation, shown_levels
+from taxonet.report.structure import Cell, Column, Table
+
+
+def summary_tables(evaluations: Mapping[str, Evaluation]) -> list[Table]:
+    """Return the tables that answer "how good": by rank, by shot group, on another region."""
+    tables = [_level_table(evaluations, "test", "On the test photos, at every rank.")]
+    tables.append(_group_table(evaluations))
+    if any("region" in one.metrics for one in evaluations.values()):
+        caption = "On another region, photos of the same taxa."
+        tables.append(_level_table(evaluations, "region", caption))
+    if any(one.metrics.get("open_set") for one in evaluations.values()):
+        tables.append(_open_set_table(evaluations))
+    return tables
+
+
+def _level_table(evaluations: Mapping[str, Evaluation], part: str, caption: str) -> Table:
+    columns = (
+        Column("classifier"),
+        Column("rank"),
+        Column("taxa", decimals=0),
+        Column("R@1", "%", 1),
+        Column("top-5", "%", 1),
+        Column("macro recall", "%", 1),
+        Column("macro precision", "%", 1),
+        Column("macro F1", "%", 1),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for name, one in evaluations.items():
+        if part not in one.metrics:
+            continue
+        for rank in shown_levels(one.test):
+            found = one.metrics[part]["levels"][rank]
+            keys = ("rank1", "top5", "macro_recall", "macro_precision", "macro_f1")
+            rows.append((name, rank, found["classes"], *(percent(found[key]) for key in keys)))
+    return Table(caption, columns, tuple(rows))
+
+
+def _group_table(evaluations: Mapping[str, Evaluation]) -> Table:
+    columns = (
+        Column("classifier"),
+        Column("rank"),
+        *(Column(f"{group}-shot", "%", 1) for group in SHOT_GROUPS),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for name, one in evaluations.items():
+        for rank in shown_levels(one.test):
+            groups = one.metrics["test"]["levels"][rank]["shot_groups"]
+            recalls = (percent(groups[group]["macro_recall"]) for group in SHOT_GROUPS)
+            rows.append((name, rank, *recalls))
+    caption = (
+        "Macro recall by the number of training photos: many is over 100, medium 20 to 100, few "
+        "under 20."
+    )
+    return Table(caption, columns, tuple(rows))
+
+
+def _open_set_table(evaluations: Mapping[str, Evaluation]) -> Table:
+    columns = (
+        Column("classifier"),
+        Column("TPR", "%", 1),
+        Column("TNR", "%", 1),
+        Column("ACC", "%", 1),
+        Column("AUROC", "%", 1),
+        Column("FPR@95", "%", 1),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for name, one in evaluations.items():
+        found = one.metrics.get("open_set")
+        if found:
+            keys = ("tpr", "tnr", "acc", "auroc", "fpr_at_95")
+            rows.append((name, *(percent(found[key]) for key in keys)))
+    caption = (
+        "Unknown taxa: the share of known photos accepted (TPR) and of unknown photos refused "
+        "(TNR) at the threshold that calibration photos set, and their mean (ACC)."
+    )
+    return Table(caption, columns, tuple(rows))
+
+
+def percent(share: float | None) -> float | None:
+    """Return a share in percent; None stays None.
+
+    Example:
+        >>> percent(0.25), percent(None)
+        (25.0, None)
+    """
+    return None if share is None else 100 * share
