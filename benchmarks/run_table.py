@@ -186,14 +186,13 @@ _REGION_COLUMNS: Columns = {
 
 def _markdown(table: TableSpec, found: list[dict[str, Any]], columns: Columns) -> str:
     lines = [
-        "| row | seeds | " + " | ".join(columns) + " | minutes |",
-        "| --- | ---: | " + "---: | " * len(columns) + "---: |",
+        "| row | seeds | " + " | ".join(columns) + " |",
+        "| --- | ---: |" + " ---: |" * len(columns),
     ]
     for row in table.rows:
         runs = [record for record in found if record["row"] == row.name]
         cells = [_cell([_value(run, path) for run in runs]) for path in columns.values()]
-        minutes = _plain_mean([run["train_seconds"] / 60 for run in runs])
-        lines.append(f"| {row.name} | {len(runs)} | " + " | ".join(cells) + f" | {minutes} |")
+        lines.append(f"| {row.name} | {len(runs)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -212,10 +211,6 @@ def _cell(values: list[float | None]) -> str:
         return "n/a"
     spread = f" ± {statistics.stdev(known):.1f}" if len(known) > 1 else ""
     return f"{statistics.mean(known):.1f}{spread}"
-
-
-def _plain_mean(values: list[float]) -> str:
-    return f"{statistics.mean(values):.1f}" if values else _NOT_RUN
 
 
 def _render_into(page: Path) -> None:

@@ -38,7 +38,7 @@ MUTANTS = (
     Mutant("taxonomy/propagate.py", "index_add(", "index_copy(", "taxonomy"),
     Mutant("metrics/recall.py", "2 * tally.hits", "tally.hits", "metrics"),
     Mutant("metrics/open_set.py", "(accept <= threshold)", "(accept < threshold)", "metrics"),
-    Mutant("metrics/open_set.py", "(tpr + tnr) / 2", "tpr * tnr", "metrics"),
+    Mutant("metrics/open_set.py", "acc=(tpr + tnr) / 2", "acc=tpr * tnr", "metrics"),
     Mutant("inference/decision.py", ">= accuracy", "> accuracy", "inference"),
     Mutant(
         "inference/decision.py",
