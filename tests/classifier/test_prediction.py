@@ -403,10 +403,12 @@ def test_a_species_list_says_what_it_did_not_find(
         'name,region\nRosa canina,A\n"Quercus robur, L.",A\nAcer,B\nFagus,B\n', encoding="utf-8"
     )
     summary = run(species_list=species)
-    assert summary.notes == (
+    about_list, about_threshold = summary.notes
+    assert about_list == (
         "The species list allows 3 of 6 taxa; 2 of its 4 names are not in the classifier (first: "
-        "Quercus robur, L., Fagus).",
+        "Quercus robur, L., Fagus)."
     )
+    assert "does not hold for them" in about_threshold
     names = set(read(tmp_path / "rows.csv")["scientificName"].dropna())
     assert names <= {"Rosa canina", "Acer", "Acer rubrum"}
 

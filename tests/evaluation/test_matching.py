@@ -68,9 +68,11 @@ def test_the_map_speaks_first(tmp_path: Path) -> None:
     assert found.dropped == {"Unkraut": 1}
 
 
-def test_a_map_to_what_is_not_there_drops_under_the_photos_own_label(tmp_path: Path) -> None:
-    found = matched(["Weide", "Acer"], "label,path\nWeide,Salix\n", tmp_path)
-    assert found.dropped == {"Weide": 1}
+def test_a_map_to_what_is_not_there_is_refused_and_says_what_is_near(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"(?s)maps to 1 taxa .*'Acre' matches nothing; near: 'Acer'"
+    ):
+        matched(["Ahorn", "Acer"], "label,path\nAhorn,Acre\n", tmp_path)
 
 
 def test_a_byte_order_mark_quotes_and_the_label_na_do_no_harm(tmp_path: Path) -> None:

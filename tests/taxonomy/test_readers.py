@@ -260,3 +260,14 @@ def test_edge_errors_count_the_rows_of_the_file(tmp_path: Path) -> None:
         TaxonomyError, match=r"'Life' in row 1 of edges.csv, and 'B' in row 3 of edges"
     ):
         Taxonomy.from_edges(file)
+
+
+def test_a_file_is_an_edge_list_or_a_table_by_its_header(tmp_path: Path) -> None:
+    edges, table = tmp_path / "edges.csv", tmp_path / "table.csv"
+    edges.write_text("parent,child\nLife,Plantae\nPlantae,Acer\n", encoding="utf-8")
+    table.write_text("label,genus,species\nx,Acer,Acer rubrum\n", encoding="utf-8")
+    assert Taxonomy.from_file(edges).names == ("Life", "Plantae", "Acer")
+    assert Taxonomy.from_file(table).labels == {"x": 2}
+    edges.write_text("parent,child\nLife,Plantae\nPlantae,Life\n", encoding="utf-8")
+    with pytest.raises(TaxonomyError, match="cycle"):
+        Taxonomy.from_file(edges)

@@ -209,5 +209,5 @@ def test_unknown_labels_are_refused_with_near_misses(photos: Path, tmp_path: Pat
 
 def test_one_class_is_refused(tmp_path: Path) -> None:
     photos = write_set(tmp_path / "photos", train={"Rosa canina": 8})
-    with pytest.raises(DataError, match="at least 2 classes"):
+    with pytest.raises(DataError, match="telling taxa apart needs at least two"):
         train(config(photos, tmp_path / "run"))

@@ -98,6 +98,12 @@ def _counting(rows: Iterable[Row], rules: Counter[str]) -> Iterator[Row]:
         yield row
 
 
+_NOTE_ON_THRESHOLD = (
+    "Probabilities are among the taxa that are left; the share of right names that the threshold "
+    "was chosen for does not hold for them (--no-renormalise keeps it)."
+)
+
+
 def _header(config: PredictConfig) -> dict[str, Any]:
     listed = config.species_list
     return {
@@ -128,6 +134,8 @@ def _allowed(
             f"its {len(names)} names are not in the classifier"
             + (f" (first: {', '.join(unknown[:3])})." if unknown else ".")
         )
+    if masks and config.renormalise:
+        notes.append(_NOTE_ON_THRESHOLD)
     if not masks:
         return None, ()
     allowed = np.logical_and.reduce(masks)

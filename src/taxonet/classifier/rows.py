@@ -72,6 +72,8 @@ class RowMaker:
             row |= self._decision(node, float(node_probs[index, node]), row["noveltyScore"])
             for rank, (names, values) in by_rank.items():
                 for place in range(min(self.top_k, len(values[index]))):
+                    if values[index][place] == 0:
+                        break  # a restriction left no candidate more
                     name_column, probability_column = _rank_columns(rank, place + 1)
                     row[name_column] = names[index][place]
                     row[probability_column] = values[index][place]

@@ -48,6 +48,8 @@ class Spool:
                 for; or it was, and there are none.
         """
         if resume:
+            if not self._path.exists() and self._out.exists():
+                raise ConfigError(f"There is nothing to resume: {self._out} is complete.")
             if not self._path.exists():
                 raise ConfigError(
                     f"There is nothing to resume: {self._path} does not exist. Run without "

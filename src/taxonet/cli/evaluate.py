@@ -16,7 +16,9 @@ def run(config: EvaluateConfig) -> None:
     out = config.out or config.classifier.parent
     evaluations = {config.classifier.parent.name or "classifier": evaluation}
     write_json(out / "metrics.json", evaluation.metrics)
-    write_json(config.classifier / "metrics.json", evaluation.metrics)
+    if config.split == "test" and config.out is None:
+        # The figures that travel with the classifier are those of its own test photos.
+        write_json(config.classifier / "metrics.json", evaluation.metrics)
     report = evaluation_report(evaluations, title=f"taxonet: {config.classifier}")
     write_html(report, out / "report.html")
     show(Group(*(terminal_table(table) for table in summary_tables(evaluations))))

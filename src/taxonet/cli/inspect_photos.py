@@ -32,7 +32,7 @@ def run(config: InspectConfig) -> None:
     taxonomy = (
         None
         if config.taxonomy is None
-        else Taxonomy.from_table(
+        else Taxonomy.from_file(
             config.taxonomy, ranks=config.ranks or None, label=config.label_column
         )
     )
@@ -69,8 +69,8 @@ def _tables(found: Inspection) -> list[Table]:
             tuple(found.shot_groups.items()),
         ),
     ]
-    if found.label_counts:
-        tables.append(_tail_picture(found.label_counts))
+    if found.training_counts:
+        tables.append(_tail_picture(found.training_counts))
     if found.rank_counts:
         rows = tuple(
             (rank, len(counts), max(counts.values(), default=0), min(counts.values(), default=0))
@@ -86,11 +86,11 @@ def _tables(found: Inspection) -> list[Table]:
     return tables
 
 
-def _tail_picture(label_counts: dict[str, int]) -> Table:
+def _tail_picture(training_counts: dict[str, int]) -> Table:
     """Draw the long tail in characters: some labels, evenly spaced by rank, commonest first."""
     from taxonet.report import Column, Table
 
-    ordered = sorted(label_counts.items(), key=lambda item: (-item[1], item[0]))
+    ordered = sorted(training_counts.items(), key=lambda item: (-item[1], item[0]))
     bars = min(_BARS, len(ordered))
     places = [round(bar * (len(ordered) - 1) / max(1, bars - 1)) for bar in range(bars)]
     rows = []
@@ -101,7 +101,7 @@ def _tail_picture(label_counts: dict[str, int]) -> Table:
     columns = (
         Column("place", decimals=0),
         Column("label"),
-        Column("photos", decimals=0),
+        Column("training photos", decimals=0),
         Column("long tail"),
     )
     return Table("The long tail: labels from the commonest to the rarest.", columns, tuple(rows))
@@ -141,7 +141,7 @@ def _write(out: Path, found: Inspection) -> None:
     from taxonet.files import write_json, write_text
     from taxonet.report import long_tail
 
-    counts = np.array(list(found.label_counts.values()))
+    counts = np.array(list(found.training_counts.values()))
     groups = [str(group) for group in shot_groups(counts)]
     write_json(out / "inspection.json", found.to_dict())
     write_text(out / "long_tail.svg", long_tail(counts, groups, order=SHOT_GROUPS))

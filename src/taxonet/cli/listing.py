@@ -28,7 +28,10 @@ def _table(kind: Kind) -> Any:
     rows = [(name, _options_line(registry.options(name))) for name in registry.names()]
     caption = f"{kind.capitalize()}."
     if kind == "backbones":
-        caption = "Backbones of taxonet; every timm model name works as well."
+        caption = (
+            "Backbones of taxonet; every timm model name works as well, such as the default, "
+            "resnet10t."
+        )
     return Table(caption, (Column("name"), Column("options")), tuple(rows))
 
 

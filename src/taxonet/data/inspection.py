@@ -60,6 +60,7 @@ class Inspection:
         unlabelled: How many have no label.
         split_counts: Images of each split.
         label_counts: Images of each label.
+        training_counts: Training images of each label (all images where there are no splits).
         rank_counts: For each rank, images of each taxon by its path; empty without a taxonomy.
         shot_groups: Number of labels in each shot group, by their training images (by all
             images where there are no splits).
@@ -77,6 +78,7 @@ class Inspection:
     unlabelled: int
     split_counts: dict[str, int]
     label_counts: dict[str, int]
+    training_counts: dict[str, int]
     rank_counts: dict[str, dict[str, int]]
     shot_groups: dict[str, int]
     labels_without_training: tuple[str, ...]
@@ -126,6 +128,7 @@ def inspect_images(
         unlabelled=int(table.frame["taxon"].isna().sum()),
         split_counts=table.split_counts(),
         label_counts=label_counts,
+        training_counts=training_counts,
         rank_counts=by_taxonomy.rank_counts(),
         shot_groups=_count_groups(list(training_counts.values())),
         labels_without_training=tuple(sorted(set(label_counts) - set(training_counts))),

@@ -56,9 +56,15 @@ def match_photos(
         taxonomy: The classifier's tree.
         class_nodes: Nodes that carried training labels, ``(c,)``.
         taxon_map: CSV with the columns ``label`` and ``path``; see `read_taxon_map`.
+
+    Raises:
+        DataError: The map cannot be read, or says of a label what the tree does not know.
     """
-    labels = table.frame["taxon"]
-    mapped = labels if taxon_map is None else _through_map(labels, read_taxon_map(taxon_map))
+    labels = mapped = table.frame["taxon"]
+    if taxon_map is not None:
+        meaning = read_taxon_map(taxon_map)
+        _require_known(meaning, taxonomy, taxon_map)
+        mapped = _through_map(labels, meaning)
     wanted = sorted(set(mapped.dropna()) - {UNKNOWN})
     report = match_labels(wanted, taxonomy)
     node_of = {match.label: match.nodes[0] for match in report.matches if match.found}
@@ -101,6 +107,18 @@ def read_taxon_map(path: Path) -> dict[str, str]:
     if len(twice):
         raise DataError(f"{path} maps {twice.iloc[0]!r} twice; keep one row a label.")
     return dict(zip(labels, paths, strict=True))
+
+
+def _require_known(meaning: dict[str, str], taxonomy: Taxonomy, path: Path) -> None:
+    """Refuse a map with a slip: what it means to map would be dropped in silence."""
+    wanted = sorted(set(meaning.values()) - {UNKNOWN, ""})
+    problems = match_labels(wanted, taxonomy).problems
+    if problems:
+        lines = "\n".join(f"  {problem}" for problem in problems[:10])
+        raise DataError(
+            f"{path} maps to {len(problems)} taxa that the classifier's taxonomy does not have:\n"
+            f"{lines}\nWrite a label, a unique name or a full path of it, or `{UNKNOWN}`."
+        )
 
 
 def _through_map(labels: pd.Series, meaning: dict[str, str]) -> pd.Series:

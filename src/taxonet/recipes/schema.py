@@ -1,7 +1,8 @@
 """The recipe: everything that decides how a classifier is trained, except the data.
 
 A recipe is the same object in Python, in YAML and on the command line (``--set``); unknown keys
-are refused, and all complaints come at once.
+are refused, and all complaints about keys come at once; the options of parts are checked when the
+parts are built.
 """
 
 from typing import Any, Literal

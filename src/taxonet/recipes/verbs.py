@@ -19,8 +19,9 @@ class TaxonomySource(Section):
 
     taxonomy: Path | None = Field(
         None,
-        description="Taxonomy table (CSV, TSV, Parquet): a column per rank, and a `label` column "
-        "if labels are not names. Without one, labels are taxa without a tree.",
+        description="Taxonomy (CSV, TSV, Parquet): a table with a column per rank, and a `label` "
+        "column if labels are not names; or edges with the header parent,child. Without one, "
+        "labels are taxa without a tree.",
     )
     label_column: str | None = Field(
         None, description="Column of the taxonomy that holds the labels (`label` if left out)."

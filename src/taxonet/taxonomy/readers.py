@@ -84,6 +84,12 @@ def read_table(
     return draft if label is None else _with_labels(draft, table, label, row_node)
 
 
+def is_edge_list(source: TableSource) -> bool:
+    """Say whether a file has the columns ``parent`` and ``child``."""
+    table = read(source, has_header=lambda _: True)
+    return {"parent", "child"} <= {str(column) for column in table.frame.columns}
+
+
 def read_edges(source: TableSource | Iterable[tuple[str, str]]) -> Draft:
     """Read a list of parent-child edges; see :meth:`Taxonomy.from_edges` for its rules."""
     if isinstance(source, str | os.PathLike | pd.DataFrame):

@@ -97,6 +97,22 @@ class Taxonomy(TreeShape):
         return cls._arranged(readers.read_table(source, ranks=ranks, label=label))
 
     @classmethod
+    def from_file(
+        cls,
+        path: str | PathLike[str],
+        *,
+        ranks: Sequence[str] | None = None,
+        label: str | None = None,
+    ) -> Self:
+        """Read a file that is an edge list if its header is ``parent,child``, else a table.
+
+        ``ranks`` and ``label`` are for tables; see :meth:`from_table` and :meth:`from_edges`.
+        """
+        if readers.is_edge_list(path):
+            return cls.from_edges(path)
+        return cls.from_table(path, ranks=ranks, label=label)
+
+    @classmethod
     def from_edges(cls, source: TableSource | Iterable[tuple[str, str]]) -> Self:
         """Read a list of (parent, child) edges, in which a node is its name.
 

@@ -6,7 +6,7 @@ from accelerate import Accelerator
 
 from taxonet.data.loading import ImageDataset
 from taxonet.data.sampling import BatchPlan, TailExtension
-from taxonet.errors import ConfigError
+from taxonet.errors import ConfigError, DataError
 from taxonet.losses import Loss
 from taxonet.models import Network, build_network
 from taxonet.models import preprocessing as colours_of
@@ -31,8 +31,14 @@ def build(recipe: Recipe, data: TrainingData) -> tuple[Network, Loss]:
     Raises:
         ConfigError: Unknown names or options, a loss on the wrong head, or norm-guided selection
             beside a loss for which the norm has no meaning.
+        DataError: There is only one class.
     """
     counts = data.classes.class_counts
+    if len(counts) < 2:
+        name = data.taxonomy.path_text(int(data.classes.class_nodes[0]))
+        raise DataError(
+            f"Only one taxon ({name!r}) has training photos; telling taxa apart needs at least two."
+        )
     loss: Loss = LOSSES.build(recipe.loss.name, recipe.loss.options, counts)
     network = build_network(
         backbone=recipe.model.backbone,

@@ -98,6 +98,6 @@ def open_taxonomy(source: TaxonomySource, images: ImageTable) -> Taxonomy:
     if source.taxonomy is None:
         labels = sorted(set(images.frame["taxon"].dropna()))
         return Taxonomy.from_table(pd.DataFrame({"taxon": labels}), ranks=["taxon"])
-    return Taxonomy.from_table(
+    return Taxonomy.from_file(
         source.taxonomy, ranks=source.ranks or None, label=source.label_column
     )

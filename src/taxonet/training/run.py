@@ -1,5 +1,6 @@
 """The verb `train`: from photos and a recipe to a classifier folder."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +89,7 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
         with atomic_folder(config.out / "classifier") as folder:
             classifier.save(folder)
             write_index(folder, classifier, data, workers=config.workers, shown=show_progress)
+            _keep_metrics(config.out / "classifier", folder)
     return TrainResult(
         folder=config.out,
         classifier=config.out / "classifier",
@@ -97,6 +99,12 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
         notes=tuple(_notes(recipe, data, classifier)),
         is_main=accelerator.is_main_process,
     )
+
+
+def _keep_metrics(old: Path, new: Path) -> None:
+    """Resuming a finished run makes the same classifier again; its judgement still holds."""
+    if (old / "metrics.json").is_file():
+        shutil.copy(old / "metrics.json", new)
 
 
 def _accelerator(device: str, *, precision: str) -> Accelerator:
@@ -165,6 +173,13 @@ def _notes(recipe: Recipe, data: TrainingData, classifier: TaxonClassifier) -> l
         notes.append(
             f"No class has fewer than {choice.tail_shots} training photos, so no batch was "
             "extended with tail images."
+        )
+    _, val_targets = data.split("val")
+    without_val = len(data.classes) - len(set(val_targets.tolist()))
+    if without_val:
+        notes.append(
+            f"{without_val} of {len(data.classes)} classes have no validation photo: the epoch was "
+            "chosen by the others."
         )
     if classifier.calibration.images == 0:
         notes.append("There are no calibration photos: no temperature or threshold was set.")
