@@ -56,9 +56,9 @@ class TaxonClassifier:
         parts: Network, taxonomy, classes, calibration.
         device: Where to compute: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
-    Examples:
-        >>> classifier = TaxonClassifier.load("runs/demo/classifier")  # doctest: +SKIP
-        >>> classifier.predict(["oak.jpg"])[["scientificName", "taxonRank"]]  # doctest: +SKIP
+    `load` and `predict` are the usual way in::
+
+        rows = TaxonClassifier.load("runs/demo/classifier").predict(["oak.jpg"])
     """
 
     def __init__(self, parts: ClassifierParts, *, device: str = "auto") -> None:
