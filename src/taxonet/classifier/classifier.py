@@ -50,7 +50,7 @@ class ScoredBatch(NamedTuple):
 class TaxonClassifier:
     """Names photos at the rank it can vouch for.
 
-    A classifier is a folder on disk. Rows do not depend on the batch that an image came in.
+    A classifier is a folder on disk. Rows of one image agree to 1e-5 whatever batch it came in.
 
     Args:
         parts: Network, taxonomy, classes, calibration.
