@@ -123,8 +123,8 @@ def _run(table: TableSpec, row: Row, seed: int, options: argparse.Namespace) -> 
 
 
 def _slim(part: dict[str, Any]) -> dict[str, Any]:
-    """Keep the figures and leave the lists of single classes to metrics.json."""
-    left_out = {"per_class", "confused", "dropped", "unreadable"}
+    """Keep the figures; leave paths and the lists of single classes to metrics.json."""
+    left_out = {"images", "per_class", "confused", "dropped", "unreadable"}
     return {key: value for key, value in part.items() if key not in left_out}
 
 
