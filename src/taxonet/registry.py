@@ -1,7 +1,8 @@
 """Parts by name: what `taxonet list` prints and what a recipe may ask for.
 
-A part registers itself with a decorator. Its options are the keyword-only parameters of its
-constructor, so that the signature is the one place where a name, a type and a default stand.
+A part registers itself with a decorator. Its options are the parameters of its constructor that
+are keyword-only or have a default, so that the signature is the one place where a name, a type
+and a default stand; what the caller holds comes before them.
 """
 
 import inspect
@@ -81,7 +82,7 @@ square.
                 ... if option.default is inspect.Parameter.empty else option.default,
             )
             for option in inspect.signature(maker).parameters.values()
-            if option.kind is inspect.Parameter.KEYWORD_ONLY
+            if _is_option(option)
         }
         return create_model(f"{name}_options", __config__=ConfigDict(extra="forbid"), **fields)
 
@@ -118,6 +119,13 @@ square.
                     f"(got {problem['input']!r})."
                 )
         return lines
+
+
+def _is_option(parameter: inspect.Parameter) -> bool:
+    return (
+        parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        or parameter.default is not inspect.Parameter.empty
+    )
 
 
 LOSSES: Registry[Any] = Registry("loss")

@@ -6,7 +6,7 @@ import torch
 
 from taxonet.errors import ConfigError, DataError
 from taxonet.losses import AMSoftmaxLoss
-from taxonet.losses.base import (
+from taxonet.losses.checks import (
     at_least_float32,
     check_batch,
     check_class_counts,

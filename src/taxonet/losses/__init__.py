@@ -3,7 +3,8 @@
 The weights of a classifier live in its head, so a trained network predicts without its loss.
 """
 
-from taxonet.losses.base import ClassCounts, Loss
+from taxonet.losses.base import Loss
+from taxonet.losses.checks import ClassCounts
 from taxonet.losses.classification import CrossEntropyLoss, cross_entropy_loss
 from taxonet.losses.dual_margin import (
     DualMarginLoss,
@@ -12,7 +13,7 @@ from taxonet.losses.dual_margin import (
     margin_regularisation,
     relative_rarity,
 )
-from taxonet.losses.margin import AMSoftmaxLoss, am_softmax_loss
+from taxonet.losses.margin import AMSoftmaxLoss, am_softmax_logits, am_softmax_loss
 
 __all__ = [
     "AMSoftmaxLoss",
@@ -20,6 +21,7 @@ __all__ = [
     "CrossEntropyLoss",
     "DualMarginLoss",
     "Loss",
+    "am_softmax_logits",
     "am_softmax_loss",
     "class_margins",
     "cross_entropy_loss",

@@ -1,24 +1,26 @@
-"""What every loss over classes declares, and the checks of what it is given."""
+"""What every loss over classes declares and shares: all but the formula itself."""
 
 import inspect
-import math
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
-import numpy as np
-import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from taxonet.errors import ConfigError, DataError
+from taxonet.errors import DataError
+from taxonet.losses.checks import ClassCounts, check_batch, check_class_counts
 
-ClassCounts = Tensor | np.ndarray | Sequence[int]
 
-
-class Loss(nn.Module):
+class Loss(nn.Module, ABC):
     """The base of the losses that compare the scores of a head with one target class an image.
 
-    A subclass takes ``class_counts`` first and its options by keyword, keeps each option as an
-    attribute of the same name, and maps ``(scores, target)`` to a scalar, the mean over the batch.
+    Each is the cross entropy of a softmax over `adjusted` scores: margins, priors and the scale
+    are what tells one from another. A subclass takes ``class_counts`` first and its options after
+    it, and keeps each option as an attribute of the same name.
+
+    Called as ``loss(scores, target)``, it returns a scalar: the mean over the batch, weighted by
+    the class weights where there are some (as torch's ``weight`` does), plus `penalty`.
+    ``sample_weights`` ``(B,)`` multiply the loss of each image and are not divided out.
 
     Attributes:
         takes: What the scores must be, and so which kind of head the loss needs.
@@ -26,6 +28,8 @@ class Loss(nn.Module):
             sure the network is, which norm-guided selection relies on.
         scale: The factor on the scores inside the softmax; prediction uses the same one.
         classes: The number of classes c.
+        label_smoothing: Share of the target that is spread evenly over all classes, in [0, 1).
+        class_weights: ``(c,)``, or None where all classes weigh the same; see `reweight`.
 
     Args:
         class_counts: Training images of each class, integers ``(c,)``, each at least 1, c >= 2.
@@ -35,12 +39,62 @@ class Loss(nn.Module):
     """
 
     takes: ClassVar[Literal["logits", "cosines"]]
-    norm_is_meaningful: ClassVar[bool]
+    norm_is_meaningful: ClassVar[bool] = False
     scale: float
+    label_smoothing: float = 0.0
+    class_weights: Tensor | None
 
     def __init__(self, class_counts: ClassCounts) -> None:
         super().__init__()
         self.classes = len(check_class_counts(class_counts))
+        # Whoever sets weights sets them again after a restart: they follow from counts and epoch.
+        self.register_buffer("class_weights", None, persistent=False)
+
+    @abstractmethod
+    def adjusted(self, scores: Tensor, target: Tensor) -> Tensor:
+        """Return the logits ``(B, c)`` of the softmax, in float32 at least."""
+
+    def per_image(self, scores: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of each image ``(B,)``, in nats, without class weights and penalty."""
+        logits = self.adjusted(scores, target)
+        return F.cross_entropy(
+            logits, target, reduction="none", label_smoothing=self.label_smoothing
+        )
+
+    def penalty(self) -> Tensor | None:
+        """Return what the loss adds whatever the images are, if anything."""
+        return None
+
+    def forward(
+        self, scores: Tensor, target: Tensor, *, sample_weights: Tensor | None = None
+    ) -> Tensor:
+        """Return the loss of a batch, a scalar."""
+        self.check_columns(scores)
+        check_batch(scores, target)
+        losses = self.per_image(scores, target)
+        if sample_weights is not None:
+            losses = losses * sample_weights
+        loss = weighted_mean(losses, self.class_weights, target)
+        penalty = self.penalty()
+        return loss if penalty is None else loss + penalty
+
+    def reweight(self, class_weights: Tensor | None) -> None:
+        """Weigh the images of each class by ``class_weights`` ``(c,)`` from now on; None: evenly.
+
+        Deferred re-weighting calls this at its epoch.
+
+        Raises:
+            DataError: The weights are not one finite number of at least 0 for each class.
+        """
+        if class_weights is not None:
+            if class_weights.shape != (self.classes,):
+                raise DataError(
+                    f"{type(self).__name__} was made for {self.classes} classes, but got class "
+                    f"weights of shape {tuple(class_weights.shape)}."
+                )
+            if not bool((class_weights.isfinite() & (class_weights >= 0)).all()):
+                raise DataError("Class weights must be finite and at least 0.")
+        self.class_weights = class_weights
 
     def check_columns(self, scores: Tensor) -> None:
         """Raise a DataError unless the scores have one column for each class of the loss."""
@@ -53,90 +107,20 @@ class Loss(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options as they would be written in a call."""
-        parameters = inspect.signature(type(self)).parameters.values()
-        options = [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
-        return ", ".join(f"{option}={getattr(self, option)!r}" for option in options)
+        parameters = list(inspect.signature(type(self)).parameters)[1:]
+        return ", ".join(f"{option}={getattr(self, option)!r}" for option in parameters)
 
 
-def check_class_counts(class_counts: ClassCounts) -> Tensor:
-    """Return the counts as an int64 tensor on the CPU, or raise a DataError.
+def weighted_mean(losses: Tensor, class_weights: Tensor | None, target: Tensor) -> Tensor:
+    """Return the mean of the losses ``(B,)``, each weighted by its class: ``sum w l / sum w``.
 
     Examples:
-        >>> check_class_counts([3, 1])
-        tensor([3, 1])
-        >>> check_class_counts([3, 0, 2, 0])
-        Traceback (most recent call last):
-        ...
-        taxonet.errors.DataError: Every class needs at least 1 training image, but classes \
-[1, 3] have [0, 0]. Leave classes without training images out.
+        >>> import torch
+        >>> losses, target = torch.tensor([1.0, 4.0]), torch.tensor([0, 1])
+        >>> weighted_mean(losses, torch.tensor([2.0, 1.0]), target)
+        tensor(2.)
     """
-    given = class_counts.tolist() if isinstance(class_counts, Tensor) else class_counts
-    counts = np.array(given)  # a copy: later changes of the caller's array have no effect
-    if counts.ndim != 1 or len(counts) < 2:
-        raise DataError(
-            "class_counts must be one row of at least 2 classes, but its shape is "
-            f"{counts.shape}. With one class there is nothing to learn."
-        )
-    if counts.dtype.kind not in "iu":
-        raise DataError(f"class_counts must be integers, but they are {counts.dtype}.")
-    wrong = np.flatnonzero(counts < 1)
-    if len(wrong):
-        raise DataError(
-            f"Every class needs at least 1 training image, but classes {_some(wrong.tolist())} "
-            f"have {_some(counts[wrong].tolist())}. Leave classes without training images out."
-        )
-    return torch.from_numpy(counts.astype(np.int64))
-
-
-def check_batch(scores: Tensor, target: Tensor) -> None:
-    """Raise a DataError unless scores are floats ``(B, c)`` and targets int64 ``(B,)`` in 0..c-1.
-
-    A wrong target would end a CUDA process without a readable message, and -100 would be skipped
-    in silence; so the range is looked at here, at the price of one number read from the device.
-    """
-    if scores.ndim != 2 or len(scores) == 0 or not scores.is_floating_point():
-        raise DataError(
-            "Scores must be floating-point numbers of shape (B, c) with B >= 1, "
-            f"but got {scores.dtype} of shape {tuple(scores.shape)}."
-        )
-    rows, classes = scores.shape
-    if target.dtype is not torch.int64 or target.shape != (rows,):
-        raise DataError(
-            f"The target must be int64 of shape ({rows},), one class index for each row of the "
-            f"scores, but got {target.dtype} of shape {tuple(target.shape)}."
-        )
-    outside = (target < 0) | (target >= classes)
-    if bool(outside.any()):
-        positions = torch.nonzero(outside).flatten().tolist()
-        raise DataError(
-            f"Targets must lie in 0..{classes - 1}, but rows {_some(positions)} of the batch have "
-            f"{_some(target[outside].tolist())}."
-        )
-
-
-def check_number(name: str, value: float, *, at_least: float = -math.inf) -> float:
-    """Return an option as a finite float, or raise a ConfigError that names it."""
-    if not (math.isfinite(value) and value >= at_least):
-        bound = "" if at_least == -math.inf else f" of at least {at_least:g}"
-        raise ConfigError(f"{name} must be a finite number{bound}, but is {value}.")
-    return float(value)
-
-
-def check_scale(scale: float) -> float:
-    """Return the scale as a finite float above 0, or raise a ConfigError."""
-    if not (math.isfinite(scale) and scale > 0):
-        raise ConfigError(f"scale must be a finite number above 0, but is {scale}.")
-    return float(scale)
-
-
-def at_least_float32(values: Tensor) -> Tensor:
-    """Raise half precision to float32 and leave float64 as it is.
-
-    A margin of 0.001 on a cosine near 1 is lost in bfloat16, whose steps there are 0.004.
-    """
-    return values.to(torch.promote_types(values.dtype, torch.float32))
-
-
-def _some(values: Sequence[int], most: int = 10) -> str:
-    shown = ", ".join(str(value) for value in values[:most])
-    return f"[{shown}, ... {len(values)} in all]" if len(values) > most else f"[{shown}]"
+    if class_weights is None:
+        return losses.mean()
+    weights = class_weights.to(losses)[target]
+    return (weights * losses).sum() / weights.sum()

@@ -5,14 +5,15 @@ from typing import ClassVar, Literal
 from torch import Tensor
 from torch.nn import functional as F
 
-from taxonet.losses.base import ClassCounts, Loss, at_least_float32, check_batch
+from taxonet.losses.base import Loss
+from taxonet.losses.checks import ClassCounts, at_least_float32, check_batch, check_share
 from taxonet.registry import LOSSES
 
 
 def cross_entropy_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Return the mean cross entropy of a batch; see `CrossEntropyLoss`."""
     check_batch(logits, target)
-    return F.cross_entropy(at_least_float32(logits), target)
+    return F.cross_entropy(at_least_float32(logits), target, reduction="none").mean()
 
 
 @LOSSES.register("cross_entropy")
@@ -27,8 +28,10 @@ class CrossEntropyLoss(Loss):
 
     Args:
         class_counts: Training images of each class ``(c,)``; only their number is used.
+        label_smoothing: Share of the target that is spread evenly over all classes, in [0, 1).
 
     Raises:
+        ConfigError: A share outside its range.
         DataError: Counts, logits or targets of a wrong form.
 
     Examples:
@@ -39,13 +42,12 @@ class CrossEntropyLoss(Loss):
     """
 
     takes: ClassVar[Literal["logits", "cosines"]] = "logits"
-    norm_is_meaningful: ClassVar[bool] = False
     scale = 1.0
 
-    def __init__(self, class_counts: ClassCounts) -> None:
+    def __init__(self, class_counts: ClassCounts, *, label_smoothing: float = 0.0) -> None:
         super().__init__(class_counts)
+        self.label_smoothing = check_share("label_smoothing", label_smoothing)
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the mean loss of a batch of logits."""
-        self.check_columns(logits)
-        return cross_entropy_loss(logits, target)
+    def adjusted(self, scores: Tensor, target: Tensor) -> Tensor:
+        """Return the logits themselves."""
+        return at_least_float32(scores)

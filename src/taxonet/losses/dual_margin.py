@@ -8,16 +8,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from taxonet.errors import ConfigError, DataError
-from taxonet.losses.base import (
+from taxonet.losses.base import Loss
+from taxonet.losses.checks import (
     ClassCounts,
-    Loss,
     at_least_float32,
     check_batch,
     check_class_counts,
     check_number,
     check_scale,
 )
-from taxonet.losses.margin import am_softmax_loss
+from taxonet.losses.classification import cross_entropy_loss
+from taxonet.losses.margin import am_softmax_logits
 from taxonet.registry import LOSSES
 
 Normalise = Literal["sum", "max"]
@@ -109,8 +110,26 @@ def dual_margin_loss(
             f"class_margins_cos must hold one margin for each of {cosines.shape[1]} classes, "
             f"but its shape is {tuple(class_margins_cos.shape)}."
         )
+    logits = _dual_margin_logits(
+        cosines,
+        target,
+        class_margins_cos=class_margins_cos,
+        base_margin_cos=base_margin_cos,
+        scale=scale,
+    )
+    return cross_entropy_loss(logits, target)
+
+
+def _dual_margin_logits(
+    cosines: Tensor,
+    target: Tensor,
+    *,
+    class_margins_cos: Tensor,
+    base_margin_cos: float,
+    scale: float,
+) -> Tensor:
     penalised = at_least_float32(cosines) - class_margins_cos
-    return am_softmax_loss(penalised, target, margin_cos=base_margin_cos, scale=scale)
+    return am_softmax_logits(penalised, target, margin_cos=base_margin_cos, scale=scale)
 
 
 @LOSSES.register("dual_margin")
@@ -191,23 +210,23 @@ class DualMarginLoss(Loss):
         gamma = nn.Parameter(torch.tensor(GAMMA_OF_EXPONENT_ONE)) if dual else None
         self.register_parameter("gamma", gamma)
 
-    def forward(self, cosines: Tensor, target: Tensor) -> Tensor:
-        """Return the mean loss of a batch of cosines plus the weighted L_reg."""
-        self.check_columns(cosines)
-        margins = self._class_margins()
-        loss = dual_margin_loss(
-            cosines,
+    def adjusted(self, scores: Tensor, target: Tensor) -> Tensor:
+        """Return the scaled cosines less the class margins, the target's less m0 as well."""
+        return _dual_margin_logits(
+            scores,
             target,
-            class_margins_cos=margins,
+            class_margins_cos=self._class_margins(),
             base_margin_cos=self.base_margin_cos,
             scale=self.scale,
         )
+
+    def penalty(self) -> Tensor | None:
+        """Return lambda L_reg."""
         if not self.dual:
-            return loss
-        penalty = margin_regularisation(
-            margins, self.relative_rarity, base_margin_cos=self.base_margin_cos
+            return None
+        return self.regularisation * margin_regularisation(
+            self._class_margins(), self.relative_rarity, base_margin_cos=self.base_margin_cos
         )
-        return loss + self.regularisation * penalty
 
     def margins(self) -> Tensor:
         """Return the present margins D_k ``(c,)`` without gradient, for logs and reports."""

@@ -3,17 +3,35 @@
 from typing import ClassVar, Literal
 
 from torch import Tensor
-from torch.nn import functional as F
 
-from taxonet.losses.base import (
+from taxonet.losses.base import Loss
+from taxonet.losses.checks import (
     ClassCounts,
-    Loss,
     at_least_float32,
     check_batch,
     check_number,
     check_scale,
 )
+from taxonet.losses.classification import cross_entropy_loss
+from taxonet.losses.target import target_scores, with_target_scores
 from taxonet.registry import LOSSES
+
+
+def am_softmax_logits(
+    cosines: Tensor, target: Tensor, *, margin_cos: float, scale: float
+) -> Tensor:
+    """Return the scaled cosines ``(B, c)``, the target's less the margin; see `AMSoftmaxLoss`.
+
+    Examples:
+        >>> import torch
+        >>> am_softmax_logits(
+        ...     torch.tensor([[0.5, 0.0]]), torch.tensor([0]), margin_cos=0.25, scale=2.0
+        ... )
+        tensor([[0.5000, 0.0000]])
+    """
+    cosines = at_least_float32(cosines)
+    margined = target_scores(cosines, target) - margin_cos
+    return scale * with_target_scores(cosines, target, margined)
 
 
 def am_softmax_loss(cosines: Tensor, target: Tensor, *, margin_cos: float, scale: float) -> Tensor:
@@ -21,10 +39,8 @@ def am_softmax_loss(cosines: Tensor, target: Tensor, *, margin_cos: float, scale
     check_batch(cosines, target)
     check_number("margin_cos", margin_cos)
     check_scale(scale)
-    cosines = at_least_float32(cosines)
-    margin = cosines.new_full((len(cosines), 1), margin_cos)
-    margined = cosines.scatter_add(1, target.unsqueeze(1), -margin)
-    return F.cross_entropy(scale * margined, target)
+    logits = am_softmax_logits(cosines, target, margin_cos=margin_cos, scale=scale)
+    return cross_entropy_loss(logits, target)
 
 
 @LOSSES.register("am_softmax")
@@ -33,6 +49,7 @@ class AMSoftmaxLoss(Loss):
 
     ``L = -log[ e^{s(z_y - m)} / (e^{s(z_y - m)} + sum_{k != y} e^{s z_k}) ]``, the mean over the
     batch. With m = 0 it is the cosine softmax (normalised softmax).
+    It is also known as CosFace.
 
     Shape:
         ``cosines`` ``(B, c)`` in [-1, 1] (a little beyond does no harm); ``target`` int64 ``(B,)``
@@ -67,7 +84,6 @@ class AMSoftmaxLoss(Loss):
         self.margin_cos = check_number("margin_cos", margin_cos)
         self.scale = check_scale(scale)
 
-    def forward(self, cosines: Tensor, target: Tensor) -> Tensor:
-        """Return the mean loss of a batch of cosines."""
-        self.check_columns(cosines)
-        return am_softmax_loss(cosines, target, margin_cos=self.margin_cos, scale=self.scale)
+    def adjusted(self, scores: Tensor, target: Tensor) -> Tensor:
+        """Return the scaled cosines, the target's less the margin."""
+        return am_softmax_logits(scores, target, margin_cos=self.margin_cos, scale=self.scale)
