@@ -88,7 +88,7 @@ def test_the_parts_of_taxonet_are_registered() -> None:
     for room in ("losses", "models", "data.transforms", "inference"):
         import_module(f"taxonet.{room}")
     assert {"cross_entropy", "am_softmax", "dual_margin"} <= set(LOSSES.names())
-    assert HEADS.names() == ["cosine", "linear"]
+    assert HEADS.names() == ["cosine", "linear", "prototype"]
     assert {"plain", "crop_flip", "augmix", "none"} <= set(TRANSFORMS.names())
     assert {"max_logit", "energy"} <= set(NOVELTY_SCORES.names())
     for registry in (LOSSES, HEADS, TRANSFORMS, NOVELTY_SCORES):

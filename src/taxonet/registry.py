@@ -129,6 +129,11 @@ def _is_option(parameter: inspect.Parameter) -> bool:
 
 
 LOSSES: Registry[Any] = Registry("loss")
+CONTRASTIVE_LOSSES: Registry[Any] = Registry("contrastive loss")
+EXPERT_LOSSES: Registry[Any] = Registry("loss of experts")
 HEADS: Registry[Any] = Registry("head")
 TRANSFORMS: Registry[Any] = Registry("transform")
+SAMPLERS: Registry[Any] = Registry("sampler")
 NOVELTY_SCORES: Registry[Any] = Registry("novelty score")
+SECOND_STAGES: Registry[Any] = Registry("second stage")
+BENCHMARK_SETS: Registry[Any] = Registry("benchmark set")

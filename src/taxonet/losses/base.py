@@ -1,6 +1,5 @@
 """What every loss over classes declares and shares: all but the formula itself."""
 
-import inspect
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
@@ -9,6 +8,7 @@ from torch.nn import functional as F
 
 from taxonet.errors import DataError
 from taxonet.losses.checks import ClassCounts, check_batch, check_class_counts
+from taxonet.losses.options import options_repr
 
 
 class Loss(nn.Module, ABC):
@@ -107,8 +107,7 @@ class Loss(nn.Module, ABC):
 
     def extra_repr(self) -> str:
         """Return the options as they would be written in a call."""
-        parameters = list(inspect.signature(type(self)).parameters)[1:]
-        return ", ".join(f"{option}={getattr(self, option)!r}" for option in parameters)
+        return options_repr(self)
 
 
 def weighted_mean(losses: Tensor, class_weights: Tensor | None, target: Tensor) -> Tensor:
