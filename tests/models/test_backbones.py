@@ -14,6 +14,8 @@ from taxonet.models import build_backbone, preprocessing
     ("name", "pixels", "expected"),
     [
         ("resnet32", 32, 64),
+        ("resnet56", 32, 64),
+        ("resnet32x4d", 32, 256),
         ("resnet10", 64, 512),
         ("test_resnet", 64, 96),
         ("test_vit", 160, 64),
@@ -26,6 +28,26 @@ def test_embeddings_have_the_size_that_is_told(name: str, pixels: int, expected:
         embedding = module.eval()(torch.zeros(2, 3, pixels, pixels))
     assert embedding.shape == (2, embedding_size)
     assert embedding_size == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "parameters"),
+    [
+        # torchvision prints 25,557,032 and so on with a classifier of 1000 classes.
+        ("resnet50", 2048, 25_557_032),
+        ("resnext50_32x4d", 2048, 25_028_904),
+        ("resnet101", 2048, 44_549_160),
+        ("resnet152", 2048, 60_192_808),
+    ],
+)
+def test_the_backbones_of_the_protocols_are_models_of_timm(
+    name: str, expected: int, parameters: int
+) -> None:
+    with torch.device("meta"):  # they are large, and nothing is computed here
+        module, embedding_size = build_backbone(name)
+    assert embedding_size == expected
+    classifier = 1000 * expected + 1000
+    assert sum(p.numel() for p in module.parameters()) + classifier == parameters
 
 
 def test_resnet10_is_a_resnet18_of_half_the_blocks() -> None:

@@ -1,4 +1,4 @@
-"""Backbones by name: any model of timm, and two of our own; images to embeddings."""
+"""Backbones by name: any model of timm, and a few of our own; images to embeddings."""
 
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -11,12 +11,14 @@ from timm.models.resnet import BasicBlock, ResNet
 from torch import nn
 
 from taxonet.errors import CheckpointError, ConfigError
-from taxonet.models.resnet32 import ResNet32
+from taxonet.models.cifar_resnet import resnet32, resnet32x4d, resnet56
 from taxonet.registry import Registry
 
 #: The backbones that are not timm's, by name.
 BACKBONES: Registry[nn.Module] = Registry("backbone")
-BACKBONES.register("resnet32")(ResNet32)
+BACKBONES.register("resnet32")(resnet32)
+BACKBONES.register("resnet56")(resnet56)
+BACKBONES.register("resnet32x4d")(resnet32x4d)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -49,8 +51,8 @@ def build_backbone(
     unless asked for; only ``pretrained=True`` may use the network, through timm.
 
     Args:
-        name: ``resnet32``, ``resnet10``, or a model of timm, with or without a weights tag
-            (``resnet50``, ``resnet50.a1_in1k``).
+        name: ``resnet32``, ``resnet56``, ``resnet32x4d``, ``resnet10``, or a model of timm, with or
+            without a weights tag (``resnet50``, ``resnet50.a1_in1k``).
         pretrained: Fetch timm's weights for the name, or take them from its local cache.
         weights_file: Load weights from this file instead (``.safetensors``, or a PyTorch state
             dict); it must cover the backbone exactly, save for a classifier, which is left out.

@@ -24,9 +24,6 @@ class Head(nn.Module):
     the loss it trains with: ``head.scale = loss.scale``. It is part of the state of the head, so
     that a saved network predicts with the scale it was trained with.
 
-    Attributes:
-        kind: What the scores are.
-
     Args:
         embedding_size: The number d of features of an embedding.
         classes: The number c of classes.
@@ -35,7 +32,6 @@ class Head(nn.Module):
         ConfigError: A size below 1.
     """
 
-    kind: ClassVar[Literal["logits", "cosines"]]
     weight: nn.Parameter
 
     def __init__(self, embedding_size: int, classes: int) -> None:
@@ -48,6 +44,11 @@ class Head(nn.Module):
         self.embedding_size = embedding_size
         self.classes = classes
         self.weight = nn.Parameter(torch.empty(classes, embedding_size))
+
+    @property
+    def kind(self) -> Literal["logits", "cosines"]:
+        """What the scores are; most heads say it as a constant of their class."""
+        raise NotImplementedError
 
     @property
     def scale(self) -> float:
@@ -148,10 +149,10 @@ class CosineHead(Head):
     def forward(self, embedding: Tensor) -> Tensor:
         """Return the cosines ``(B, c)``."""
         with torch.autocast(embedding.device.type, enabled=False):
-            return _directions(embedding) @ _directions(self.weight).T
+            return directions(embedding) @ directions(self.weight).T
 
 
-def _directions(vectors: Tensor) -> Tensor:
+def directions(vectors: Tensor) -> Tensor:
     """Return the vectors at norm 1, in float32 at least; those without a direction become 0."""
     vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
     norms: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from taxonet.errors import ConfigError
 from taxonet.models.backbones import build_backbone
+from taxonet.models.experts import ExpertBackbone, ExpertHeads
 from taxonet.models.heads import Head
 from taxonet.registry import HEADS
 from taxonet.seeds import seed_of
@@ -59,6 +61,7 @@ def build_network(
     head: str,
     classes: int,
     seed: int,
+    experts: int = 1,
     head_options: Mapping[str, Any] | None = None,
     pretrained: bool = False,
     weights_file: str | Path | None = None,
@@ -66,18 +69,23 @@ def build_network(
     """Build a network whose random weights depend on the seed alone.
 
     The global random state is left as it was, and the backbone starts the same whatever the head.
+    With several experts, the shared stages and the first expert start as the network without
+    experts does; the others start at weights of their own, or at the given ones where there are.
 
     Args:
         backbone: A name for `build_backbone`, as are ``pretrained`` and ``weights_file``.
         head: A name in ``taxonet.registry.HEADS``.
         classes: The number c of classes.
         seed: The key of the initial weights.
+        experts: How many experts share the first stages; above 1, the backbone becomes an
+            `ExpertBackbone` with its default of shared stages, and the head an `ExpertHeads`.
         head_options: The options of the head by name; its defaults where left out.
         pretrained: Start the backbone at timm's weights.
         weights_file: Start the backbone at the weights in this file.
 
     Raises:
-        ConfigError: An unknown name or option, or a number of classes below 1.
+        ConfigError: An unknown name or option, a number of classes or experts below 1, or a
+            backbone that experts cannot share.
         CheckpointError: Weights that could not be fetched, read, or fitted to the backbone.
 
     Examples:
@@ -85,13 +93,21 @@ def build_network(
         >>> network.head.kind, network.head.scale
         ('cosines', 32.0)
     """
+    if experts < 1:
+        raise ConfigError(f"The number of experts must be at least 1, but is {experts}.")
     with _keyed_weights("backbone", seed):
         module, embedding_size = build_backbone(
             backbone, pretrained=pretrained, weights_file=weights_file
         )
     with _keyed_weights("head", seed):
-        top = HEADS.build(head, head_options or {}, embedding_size, classes)
-    network = Network(module, top)
+        heads = [
+            HEADS.build(head, head_options or {}, embedding_size, classes) for _ in range(experts)
+        ]
+    if experts > 1:
+        with _keyed_weights("experts", seed):
+            given = pretrained or weights_file is not None
+            module = ExpertBackbone(module, experts, redraw=not given)
+    network = Network(module, heads[0] if experts == 1 else ExpertHeads(heads))
     # torch accepts a memory format alone; its annotations know it only beside a device.
     return network.to("cpu", memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
