@@ -1,4 +1,4 @@
-"""What an evaluation reports: recall, open-set acceptance, calibration. NumPy only.
+"""What an evaluation reports: recall, open-set acceptance, calibration, geometry. NumPy only.
 
 Nothing here keeps an array of images times classes; the counts stream.
 """
@@ -10,6 +10,15 @@ from taxonet.metrics.calibration import (
 )
 from taxonet.metrics.confusion import ConfusedPair, MostConfused, most_confused
 from taxonet.metrics.counts import ConfusionCounts, HitCounts, PairCounts
+from taxonet.metrics.geometry import (
+    PairMeans,
+    PairwiseGeometry,
+    angles_to_centers,
+    pairwise_geometry,
+    vector_norms,
+)
+from taxonet.metrics.groups import class_means, mean_by_group
+from taxonet.metrics.margins import class_margins, score_margins
 from taxonet.metrics.open_set import OpenSetMetrics, open_set_metrics, oscr, threshold_at_tpr
 from taxonet.metrics.recall import (
     RecallSummary,
@@ -22,6 +31,7 @@ from taxonet.metrics.recall import (
     summarise_recall,
     top_k_hits,
 )
+from taxonet.metrics.separability import fisher_separability
 
 __all__ = [
     "ConfusedPair",
@@ -30,20 +40,30 @@ __all__ = [
     "MostConfused",
     "OpenSetMetrics",
     "PairCounts",
+    "PairMeans",
+    "PairwiseGeometry",
     "RecallSummary",
     "ReliabilityCurve",
     "accuracy",
+    "angles_to_centers",
     "class_f1",
+    "class_margins",
+    "class_means",
     "class_precision",
     "class_recall",
     "expected_calibration_error",
+    "fisher_separability",
     "macro_recall",
+    "mean_by_group",
     "most_confused",
     "open_set_metrics",
     "oscr",
+    "pairwise_geometry",
     "recall_by_group",
     "reliability_curve",
+    "score_margins",
     "summarise_recall",
     "threshold_at_tpr",
     "top_k_hits",
+    "vector_norms",
 ]

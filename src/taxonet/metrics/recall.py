@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from taxonet.errors import DataError
+from taxonet.metrics.groups import group_members, mean_where_defined
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -139,7 +140,7 @@ def macro_recall(tally: Tally) -> float | None:
         >>> macro_recall(top5)
         0.75
     """
-    return _mean_where_defined(class_recall(tally))
+    return mean_where_defined(class_recall(tally))
 
 
 def summarise_recall(
@@ -166,9 +167,9 @@ def summarise_recall(
         classes=classes,
         empty_classes=int(np.count_nonzero(chosen)) - classes,
         rank1=int(tally.hits[chosen].sum()) / images if images else None,
-        macro_recall=_mean_where_defined(class_recall(tally)[chosen]),
-        macro_precision=_mean_where_defined(class_precision(tally)[chosen]),
-        macro_f1=_mean_where_defined(class_f1(tally)[chosen]),
+        macro_recall=mean_where_defined(class_recall(tally)[chosen]),
+        macro_precision=mean_where_defined(class_precision(tally)[chosen]),
+        macro_f1=mean_where_defined(class_f1(tally)[chosen]),
     )
 
 
@@ -193,14 +194,10 @@ def recall_by_group(
         >>> {name: group.macro_recall for name, group in groups.items()}
         {'head': 1.0, 'tail': 0.5, 'x': None}
     """
-    if len(group_of) != len(tally.images):
-        raise DataError(
-            f"Expected one group for each of {len(tally.images)} classes, got {len(group_of)}."
-        )
-    if unlisted := sorted(set(group_of) - set(order)):
-        raise DataError(f"Expected groups among {list(order)}, got also {unlisted}.")
-    groups = np.asarray(group_of, dtype=object)
-    return {name: summarise_recall(tally, of=np.asarray(groups == name)) for name in order}
+    members = group_members(group_of, order=order, length=len(tally.images), what="classes")
+    return {
+        name: summarise_recall(tally, of=mine) for name, mine in zip(order, members, strict=True)
+    }
 
 
 def top_k_hits(ranked: ArrayLike, truth: ArrayLike) -> NDArray[np.bool_]:
@@ -233,8 +230,3 @@ def _quotient(part: IntArray, whole: IntArray) -> FloatArray:
     quotient: FloatArray = np.full(len(whole), np.nan)
     np.divide(part, whole, out=quotient, where=whole > 0)
     return quotient
-
-
-def _mean_where_defined(values: FloatArray) -> float | None:
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if defined.size else None
