@@ -55,7 +55,7 @@ def assert_equal(one: list[Batch], other: list[Batch]) -> None:
     for left, right in zip(one, other, strict=True):
         assert torch.equal(left.images, right.images)
         assert torch.equal(left.rows, right.rows)
-        assert torch.equal(left.tail, right.tail)
+        assert torch.equal(left.part, right.part)
         assert left.broken == right.broken
 
 
@@ -69,7 +69,7 @@ def test_good_images_are_stacked_and_broken_ones_listed(dataset: ImageDataset) -
     assert first.images.shape == (3, 3, SIZE, SIZE)
     assert first.images.dtype == torch.uint8
     assert values(first.images[2, 1]) == {40}
-    assert not first.tail.any()
+    assert not first.part.any()
 
 
 def test_a_batch_of_broken_images_is_empty(dataset: ImageDataset) -> None:
@@ -86,7 +86,7 @@ def test_workers_make_no_difference(dataset: ImageDataset) -> None:
     none, one, two = (
         list(make_loader(dataset, plan.batches(1), workers=workers)) for workers in (0, 1, 2)
     )
-    assert any(batch.tail.any() for batch in none)
+    assert any(batch.part.any() for batch in none)
     assert_equal(none, one)
     assert_equal(none, two)
 
@@ -103,11 +103,11 @@ def test_views_epochs_and_numbers_differ(dataset: ImageDataset) -> None:
         Draw(0, 0, "plain"),
         Draw(0, 0, "train"),
         Draw(0, 1, "train"),
-        Draw(0, 0, "tail"),
-        Draw(0, 0, "tail", 1),
+        Draw(0, 0, "tail", part=1),
+        Draw(0, 0, "tail", 1, part=1),
     ]
     (batch,) = make_loader(dataset, [draws])
-    assert batch.tail.tolist() == [False, False, False, True, True]
+    assert batch.part.tolist() == [0, 0, 0, 1, 1]
     assert len({image.numpy().tobytes() for image in batch.images}) == 5
 
 

@@ -99,3 +99,38 @@ def test_all_transforms_travel_to_workers() -> None:
         transform = TRANSFORMS.build(name, {}, 16)
         again = pickle.loads(pickle.dumps(transform))
         assert torch.equal(keyed(again, image, 0), keyed(transform, image, 0))
+
+
+@pytest.mark.parametrize(
+    "name", ["rand_augment", "sim_augment", "shift_flip", "auto_augment_cutout"]
+)
+@pytest.mark.parametrize("side", [32, 64])
+def test_training_transforms_change_an_image_and_keep_its_form(name: str, side: int) -> None:
+    transform, image = TRANSFORMS.build(name, {}, side), noise(side, side)
+    seen = [keyed(transform, image, i) for i in range(8)]
+    assert all(one.shape == (3, side, side) and one.dtype == torch.uint8 for one in seen)
+    assert sum(not torch.equal(one, image) for one in seen) >= 6
+
+
+def test_shifts_are_of_a_few_pixels_and_black_comes_in() -> None:
+    image = torch.full((3, 32, 32), 200, dtype=torch.uint8)
+    seen = [keyed(TRANSFORMS.build("shift_flip", {}, 32), image, i) for i in range(60)]
+    black = [[int((one[0, 16] == 0).sum()), int((one[0, :, 16] == 0).sum())] for one in seen]
+    assert torch.tensor(black).max() == 4
+    assert torch.tensor(black).min() == 0
+
+
+def test_the_hole_is_black_and_never_larger_than_asked() -> None:
+    image = torch.full((3, 32, 32), 200, dtype=torch.uint8)
+    cut = TRANSFORMS.build("auto_augment_cutout", {"shift": 0, "hole": 8}, 32)
+    # Of what AutoAugment does to grey, black is left out by looking at grey's smallest share.
+    holes = [int((keyed(cut, image, i)[0] == 0).sum()) for i in range(40)]
+    assert min(holes) >= 16  # a corner cuts it to a quarter
+    assert 64 in holes
+
+
+def test_contrastive_views_lose_their_colours_now_and_then() -> None:
+    colourful = noise(40, 40)
+    seen = [keyed(TRANSFORMS.build("sim_augment", {}, 32), colourful, i) for i in range(100)]
+    grey = sum(bool((one[0] == one[1]).all() and (one[1] == one[2]).all()) for one in seen)
+    assert 8 <= grey <= 34

@@ -28,23 +28,23 @@ class Broken(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """A transformed image ``(3, S, S)`` uint8 of a row; ``tail`` marks the view ``tail``."""
+    """A transformed image ``(3, S, S)`` uint8 of a row, and the part of the batch it is in."""
 
     image: Tensor
     row: int
-    tail: bool
+    part: int
 
 
 class Batch(NamedTuple):
     """The good images of a batch in the order of its draws, and the broken ones.
 
-    Shapes: ``images`` ``(B, 3, S, S)`` uint8, ``rows`` ``(B,)`` int64, ``tail`` ``(B,)`` bool.
+    Shapes: ``images`` ``(B, 3, S, S)`` uint8, ``rows`` and ``part`` ``(B,)`` int64.
     B may be 0.
     """
 
     images: Tensor
     rows: Tensor
-    tail: Tensor
+    part: Tensor
     broken: list[Broken]
 
 
@@ -86,7 +86,7 @@ class ImageDataset(Dataset[Sample | Broken]):
             image = keyed(self.views[draw.view], pixels, *key)
         except BrokenImage as error:
             return Broken(draw.row, error.reason)
-        return Sample(image, draw.row, draw.view == "tail")
+        return Sample(image, draw.row, draw.part)
 
 
 def make_loader(
@@ -144,7 +144,7 @@ class _Stream(Dataset[Sample | Broken]):
     def __getitem__(self, item: tuple[int, ImageSource]) -> Sample | Broken:
         row, source = item
         try:
-            return Sample(self.transform(_read(source, self.image_size)), row, False)
+            return Sample(self.transform(_read(source, self.image_size)), row, 0)
         except BrokenImage as error:
             return Broken(row, error.reason)
 
@@ -161,7 +161,7 @@ class _Collate:
         return Batch(
             images=torch.stack([sample.image for sample in good]) if good else empty,
             rows=torch.tensor([sample.row for sample in good], dtype=torch.int64),
-            tail=torch.tensor([sample.tail for sample in good], dtype=torch.bool),
+            part=torch.tensor([sample.part for sample in good], dtype=torch.int64),
             broken=[item for item in items if isinstance(item, Broken)],
         )
 

@@ -19,6 +19,8 @@ from taxonet.seeds import seed_of
 Transform = Callable[[Tensor], Tensor]
 Fit = Literal["crop", "pad"]
 
+_SIDE_OF_CIFAR = 32
+
 
 def keyed(transform: Transform, image: Tensor, *key: int | str) -> Tensor:
     """Apply a transform whose randomness depends on the key alone.
@@ -98,6 +100,67 @@ def augmix(
     return _in_turn(crop_flip(image_size, fit=fit), mix)
 
 
+@TRANSFORMS.register("rand_augment")
+def rand_augment(
+    image_size: int, *, fit: Fit = "crop", operations: int = 2, magnitude: int = 9
+) -> Transform:
+    """Return `crop_flip` followed by RandAugment: a few distortions of one strength.
+
+    Reference:
+        Cubuk et al. 2020, RandAugment: Practical Automated Data Augmentation with a Reduced
+        Search Space.
+    """
+    distort = v2.RandAugment(num_ops=operations, magnitude=magnitude)
+    return _in_turn(crop_flip(image_size, fit=fit), distort)
+
+
+@TRANSFORMS.register("sim_augment")
+def sim_augment(
+    image_size: int, *, fit: Fit = "crop", smallest_area: float = 0.2, strength: float = 1.0
+) -> Transform:
+    """Return the transform of contrastive views: a small crop, mirrored, other colours, blurred.
+
+    Colours change with the chance 0.8, turn to grey with 0.2, and are blurred with 0.5 where the
+    image is larger than 32 pixels.
+
+    Reference:
+        Chen et al. 2020, A Simple Framework for Contrastive Learning of Visual Representations,
+        appendix A; CIFAR without blur, as there in appendix B.9.
+    """
+    crop = crop_flip(image_size, fit=fit, smallest_area=smallest_area)
+    shift = 0.4 * strength
+    colours = v2.ColorJitter(shift, shift, shift, 0.1 * strength)
+    steps = [crop, v2.RandomApply([colours], p=0.8), v2.RandomGrayscale(p=0.2)]
+    if image_size > _SIDE_OF_CIFAR:
+        kernel = image_size // 10 | 1  # about a tenth of the side, and odd
+        steps.append(v2.RandomApply([v2.GaussianBlur(kernel, sigma=(0.1, 2.0))], p=0.5))
+    return _in_turn(*steps)
+
+
+@TRANSFORMS.register("shift_flip")
+def shift_flip(image_size: int, *, shift: int = 4, flip_prob: float = 0.5) -> Transform:
+    """Return the plain transform of the CIFAR benchmarks: moved by some pixels, mirrored or not.
+
+    What comes in from outside the image is black.
+    """
+    move = v2.RandomCrop(image_size, padding=shift)
+    return _in_turn(plain(image_size), move, v2.RandomHorizontalFlip(flip_prob))
+
+
+@TRANSFORMS.register("auto_augment_cutout")
+def auto_augment_cutout(image_size: int, *, shift: int = 4, hole: int = 16) -> Transform:
+    """Return the strong transform of the CIFAR benchmarks.
+
+    `shift_flip`, then a policy of AutoAugment that was found on CIFAR-10, then Cutout: a black
+    square of ``hole`` pixels around a point anywhere in the image.
+
+    Reference:
+        Cubuk et al. 2019, AutoAugment; DeVries and Taylor 2017, Cutout.
+    """
+    policy = v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10)
+    return _in_turn(shift_flip(image_size, shift=shift), policy, partial(_cut_out, side=hole))
+
+
 @TRANSFORMS.register("none")
 def none(image_size: int) -> Transform:
     """Return a check that images have the size already; an image of another size is broken."""
@@ -111,6 +174,17 @@ def _require_size(image: Tensor, *, side: int) -> Tensor:
             f"{width} x {height} pixels, but without a transform it must be {side} x {side}"
         )
     return image
+
+
+def _cut_out(image: Tensor, *, side: int) -> Tensor:
+    height, width = image.shape[-2:]
+    middle_y = int(torch.randint(height, ()))
+    middle_x = int(torch.randint(width, ()))
+    rows = slice(max(0, middle_y - side // 2), middle_y + side // 2)
+    columns = slice(max(0, middle_x - side // 2), middle_x + side // 2)
+    cut = image.clone()
+    cut[..., rows, columns] = 0
+    return cut
 
 
 def _in_turn(*transforms: Transform) -> Transform:
