@@ -18,7 +18,11 @@ def complaint(source: str | Path, *overrides: str) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize("name", preset_names())
+#: Halves of a recipe, which others extend.
+HALVES = ("data/", "protocol/")
+
+
+@pytest.mark.parametrize("name", [name for name in preset_names() if not name.startswith(HALVES)])
 def test_every_preset_survives_writing_and_reading(name: str, tmp_path: Path) -> None:
     recipe = load_recipe(name)
     path = write(tmp_path / "recipe.yaml", dump_recipe(recipe))
@@ -26,7 +30,14 @@ def test_every_preset_survives_writing_and_reading(name: str, tmp_path: Path) ->
 
 
 def test_the_presets_say_what_they_are() -> None:
-    assert preset_names() == ["am_softmax", "cross_entropy", "taxonet"]
+    at_the_top = [name for name in preset_names() if "/" not in name]
+    assert at_the_top == ["am_softmax", "cross_entropy", "taxonet"]
+    assert {"method/dbm-bs", "dbm/cifar100-lt/dbm-bs"} <= set(preset_names())
+    # A data set and a method, and nothing that the method does not say.
+    recipe = load_recipe("dbm/cifar100-lt/dbm-bs", ["data.imbalance=50"])
+    assert recipe.data == PartChoice(name="cifar100-lt", imbalance=50)
+    assert recipe.loss == PartChoice(name="dbm", base="bs")
+    assert (recipe.model.backbone, recipe.epochs) == ("resnet32", 200)
     taxonet = load_recipe("taxonet")
     assert taxonet.loss.name == "dual_margin"
     assert taxonet.loss.options["base_margin_cos"] == 0.15
@@ -140,7 +151,7 @@ def test_all_wrong_keys_come_at_once_with_the_nearest(tmp_path: Path) -> None:
     )
     says = complaint(path)
     assert says.startswith(f"5 problem(s) in recipe {path}:\n")
-    assert "  epoch: unknown key. Did you mean 'epochs'? Known here: model, loss," in says
+    assert "  epoch: unknown key. Did you mean 'epochs'? Known here: data, model," in says
     assert "  model.bakbone: unknown key. Did you mean 'backbone'? Known here: backbone, w" in says
     assert "  batch_size: Input should be greater than or equal to 2 (got 1)." in says
     assert (
@@ -192,7 +203,7 @@ def test_a_file_that_is_no_recipe_is_refused(content: bytes, says: str, tmp_path
 def test_an_unknown_name_gives_the_nearest_preset() -> None:
     says = complaint("taxnet")
     assert "No recipe is called 'taxnet', and no such file exists. Did you mean 'taxonet'?" in says
-    assert "Presets: am_softmax, cross_entropy, taxonet." in says
+    assert "`taxonet list recipes` prints all." in says
 
 
 def test_loading_leaves_no_trace_in_the_next_loading() -> None:
@@ -210,3 +221,38 @@ def test_a_recipe_never_changes() -> None:
 
 def test_no_precision_survives_yaml_which_reads_no_as_false() -> None:
     assert load_recipe("taxonet", ["precision=no"]).precision == "no"
+
+
+def test_a_recipe_may_extend_several_and_the_later_ones_win(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text("batch_size: 8\nepochs: 3\nloss: cross_entropy\n")
+    (tmp_path / "long.yaml").write_text("epochs: 9\nloss: {name: am_softmax, scale: 16}\n")
+    (tmp_path / "both.yaml").write_text(
+        "extends: [small.yaml, long.yaml]\nloss: {margin_cos: 0.2}\nmodel: {head: cosine}\n"
+    )
+    recipe = load_recipe(tmp_path / "both.yaml")
+    assert (recipe.batch_size, recipe.epochs) == (8, 9)
+    assert recipe.loss == PartChoice(name="am_softmax", scale=16, margin_cos=0.2)
+
+
+def test_a_part_may_be_its_name_alone_and_take_options_later(tmp_path: Path) -> None:
+    (tmp_path / "short.yaml").write_text("loss: am_softmax\nmodel: {head: cosine}\n")
+    assert load_recipe(tmp_path / "short.yaml").loss == PartChoice(name="am_softmax")
+    changed = load_recipe(tmp_path / "short.yaml", ["loss.margin_cos=0.3"])
+    assert changed.loss == PartChoice(name="am_softmax", margin_cos=0.3)
+    other = load_recipe(tmp_path / "short.yaml", ["loss=cross_entropy", "model.head=linear"])
+    assert other.loss == PartChoice(name="cross_entropy")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (
+            ["mixing={name: cmo}", "selection={}"],
+            "selection and mixing each decide what a batch holds",
+        ),
+        (["reweighting={from_epoch: 9}", "epochs=5"], "it would never act"),
+    ],
+)
+def test_what_cannot_work_together_is_refused(overrides: list[str], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        load_recipe("cross_entropy", overrides)

@@ -1,26 +1,45 @@
 """Recipes: how a classifier is trained, as checked data."""
 
-from taxonet.recipes.loading import dump_recipe, explain, load_recipe, preset_names
+from taxonet.recipes.loading import (
+    dump_recipe,
+    explain,
+    load_recipe,
+    preset_names,
+    preset_summary,
+    read_overrides,
+)
 from taxonet.recipes.schema import (
+    ContrastRecipe,
+    MixingRecipe,
     ModelRecipe,
     OptimiserRecipe,
     PartChoice,
     Recipe,
+    ReweightingRecipe,
     ScheduleRecipe,
+    SecondStageRecipe,
     Section,
     SelectionRecipe,
+    TransferRecipe,
 )
 
 __all__ = [
+    "ContrastRecipe",
+    "MixingRecipe",
     "ModelRecipe",
     "OptimiserRecipe",
     "PartChoice",
     "Recipe",
+    "ReweightingRecipe",
     "ScheduleRecipe",
+    "SecondStageRecipe",
     "Section",
     "SelectionRecipe",
+    "TransferRecipe",
     "dump_recipe",
     "explain",
     "load_recipe",
     "preset_names",
+    "preset_summary",
+    "read_overrides",
 ]

@@ -1,8 +1,9 @@
 """From a preset's name or a YAML file, and `key=value` overrides, to one checked recipe."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,17 @@ def preset_names() -> list[str]:
         >>> "taxonet" in preset_names()
         True
     """
-    folder = resources.files("taxonet.recipes") / "presets"
-    return sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return sorted(_names_below(resources.files("taxonet.recipes") / "presets"))
+
+
+def preset_summary(name: str) -> str:
+    """Return what a preset says of itself: its first line.
+
+    Examples:
+        >>> preset_summary("method/bs")
+        'Balanced softmax.'
+    """
+    return _text_of(name).partition("\n")[0].removeprefix("# ")
 
 
 def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -30,7 +40,8 @@ def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
     Args:
         source: The name of a preset, or the path of a YAML file. A file may start from another
-            recipe with the key ``extends``: a preset, or a file relative to its own folder.
+            recipe with the key ``extends``: a preset, or a file relative to its own folder; or a
+            list of them, of which later ones change earlier ones.
         overrides: ``path.to.key=value`` strings; the value is read as YAML. Of two for one key
             the later counts; otherwise their order makes no difference.
 
@@ -42,12 +53,24 @@ def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         >>> load_recipe("taxonet", ["epochs=3", "loss.base_margin_cos=0.2"]).epochs
         3
     """
-    change: dict[str, Any] = reduce(_merge, map(_override, overrides), {})
-    content = _replace_parts(_read(source), change)
+    content = _replace_parts(_read(source), read_overrides(overrides))
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
         raise ConfigError(explain(error, Recipe, what=f"recipe {source}")) from None
+
+
+def read_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+    """Read ``path.to.key=value`` strings as nested mappings; values are YAML.
+
+    Raises:
+        ConfigError: A string of another form.
+
+    Examples:
+        >>> read_overrides(["loss.scale=30", "epochs=2", "loss.margin_cos=0.2"])
+        {'loss': {'scale': 30, 'margin_cos': 0.2}, 'epochs': 2}
+    """
+    return reduce(_merge, map(_override, overrides), {})
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -87,12 +110,21 @@ def _read(source: str | Path, seen: tuple[str, ...] = ()) -> dict[str, Any]:
         raise ConfigError(f"Recipe {source} is not valid YAML: {error}.") from None
     if not isinstance(content, dict):
         raise ConfigError(f"Recipe {source} must be a mapping of keys, got {content!r}.")
-    parent = content.pop("extends", None)
-    if parent is None:
-        return content
-    if parent not in preset_names():
-        parent = Path(source).parent / str(parent)
-    return _replace_parts(_read(parent, (*seen, name)), content)
+    given = content.pop("extends", [])
+    parents = [
+        parent if parent in preset_names() else Path(source).parent / str(parent)
+        for parent in (given if isinstance(given, list) else [given])
+    ]
+    ancestry = (_read(parent, (*seen, name)) for parent in parents)
+    return reduce(_replace_parts, [*ancestry, content])
+
+
+def _names_below(folder: Traversable, prefix: str = "") -> Iterator[str]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _names_below(entry, f"{prefix}{entry.name}/")
+        elif entry.name.endswith(".yaml"):
+            yield prefix + entry.name.removesuffix(".yaml")
 
 
 def _text_of(source: str | Path) -> str:
@@ -103,7 +135,7 @@ def _text_of(source: str | Path) -> str:
     if not path.is_file():
         raise ConfigError(
             f"No recipe is called {str(source)!r}, and no such file exists."
-            f"{did_you_mean(str(source), preset_names())} Presets: {', '.join(preset_names())}."
+            f"{did_you_mean(str(source), preset_names())} `taxonet list recipes` prints all."
         )
     return path.read_text(encoding="utf-8")
 
@@ -112,6 +144,8 @@ def _merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]
     merged = dict(base)
     for key, value in change.items():
         old = merged.get(key)
+        if isinstance(old, str) and isinstance(value, dict):
+            old = {"name": old}  # a part by its name alone, whose options change
         if isinstance(old, dict) and isinstance(value, dict):
             value = _merge(old, value)
         merged[key] = value
@@ -128,6 +162,8 @@ def _replace_parts(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[s
 
 
 def _is_another(part: Any, change: Any) -> bool:
+    if isinstance(part, str) and isinstance(change, dict):
+        part = {"name": part}
     if not isinstance(part, dict) or not isinstance(change, dict):
         return False
     return "name" in change and change["name"] != part.get("name")

@@ -1,13 +1,13 @@
-"""The recipe: everything that decides how a classifier is trained, except the data.
+"""The recipe: everything that decides how a classifier is trained; it may name its data, too.
 
 A recipe is the same object in Python, in YAML and on the command line (``--set``); unknown keys
 are refused, and all complaints about keys come at once; the options of parts are checked when the
 parts are built.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
 
 class Section(BaseModel):
@@ -19,16 +19,24 @@ class Section(BaseModel):
 class PartChoice(BaseModel):
     """A registered part by name; every other key is an option of that part.
 
-    The options are checked against the part's own signature when it is built.
+    The options are checked against the part's own signature when it is built. A name alone stands
+    for the part with its defaults.
 
     Examples:
         >>> PartChoice(name="am_softmax", margin_cos=0.2).options
         {'margin_cos': 0.2}
+        >>> PartChoice.model_validate("am_softmax").name
+        'am_softmax'
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str = Field(description="Name of the part, as `taxonet list` prints it.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
 
     @property
     def options(self) -> dict[str, Any]:
@@ -45,7 +53,12 @@ class ModelRecipe(Section):
     weights: Literal["none", "pretrained"] = Field(
         "none", description="`pretrained` fetches the backbone's published weights."
     )
-    head: Literal["linear", "cosine"] = Field("linear", description="What scores the classes.")
+    head: Literal["linear", "cosine", "prototype"] = Field(
+        "linear", description="What scores the classes."
+    )
+    experts: PositiveInt = Field(
+        1, description="Experts that share the first stages of the backbone and vote together."
+    )
     image_size: PositiveInt = Field(64, description="Side of the square input in pixels.")
     fit: Literal["crop", "pad"] = Field(
         "crop",
@@ -71,6 +84,94 @@ class SelectionRecipe(Section):
     )
 
 
+class MixingRecipe(Section):
+    """Two images made into one, with the loss of both labels by their shares.
+
+    Reference: Zhang et al. 2018 (mixup), Yun et al. 2019 (CutMix), Park et al. 2022 (CMO).
+    """
+
+    name: Literal["mixup", "cutmix", "cmo"] = Field(
+        description="`mixup` blends, `cutmix` pastes a box; `cmo` pastes boxes of images that "
+        "are drawn the more often, the rarer their class."
+    )
+    alpha: float = Field(1.0, gt=0, description="The share is drawn from Beta(alpha, alpha).")
+    probability: float = Field(0.5, ge=0, le=1, description="Share of the batches that are mixed.")
+
+
+class TransferRecipe(Section):
+    """SMART: tail images borrow the spread of a head class's features.
+
+    Every step has a batch that the recipe's sampler draws and one that `tail_sampler` draws.
+    """
+
+    covariance: Literal["full", "lowrank"] = Field("lowrank", description="What a class keeps.")
+    rank: PositiveInt = Field(32, description="Columns of a low-rank factor.")
+    layer: str | None = Field(
+        None, description="Module whose feature map is changed; none: the backbone's last one."
+    )
+    tail_shots: PositiveInt = Field(
+        100, description="A class with fewer training images than this is a tail class."
+    )
+    tau: float = Field(32.0, gt=0, description="Factor inside the softmax; larger is sharper.")
+    normalise: Literal["correlation", "none"] = Field(
+        "correlation", description="`none` is the paper's formula as printed; see docs/smart.md."
+    )
+    weight_min: float = Field(0.1, ge=0, description="Smallest weight of a tail image.")
+    weight_max: float = Field(10.0, gt=0, description="Largest weight of a tail image.")
+    momentum: Literal["dynamic"] | float = Field(
+        "dynamic", description="Share of a batch in the statistics: by counts, or a fixed number."
+    )
+    similar: PositiveInt | None = Field(
+        None, description="Draw among this many most similar head classes; none: among all."
+    )
+    similarity: str = Field(
+        "taxonomy",
+        description="What makes classes similar: `taxonomy`, `prototypes`, or a matrix in a file.",
+    )
+    budget_gb: float = Field(8.0, gt=0, description="Memory that the statistics may take.")
+    train_on: Literal["both", "tail"] = Field(
+        "both", description="Whether the loss is of both batches, or of the tail batch alone."
+    )
+    tail_sampler: PartChoice = Field(
+        PartChoice(name="reversed"), description="What draws the tail batch."
+    )
+
+
+class ContrastRecipe(Section):
+    """A contrastive loss on two further views of each image, beside the loss of the recipe.
+
+    Features and class weights go through a perceptron of their own to the sphere where they meet.
+    """
+
+    loss: PartChoice = Field(description="A contrastive loss and its options.")
+    weight: float = Field(0.6, ge=0, description="Factor on the contrastive loss.")
+    classification_weight: float = Field(2.0, ge=0, description="Factor on the recipe's loss.")
+    hidden_size: PositiveInt = Field(512, description="Hidden units of a perceptron.")
+    size: PositiveInt = Field(128, description="Dimensions of the sphere's space.")
+    augment: PartChoice = Field(
+        PartChoice(name="sim_augment"), description="Transform of the two further views."
+    )
+
+
+class SecondStageRecipe(Section):
+    """A new head on the embeddings of the trained backbone, which stays as it is."""
+
+    stage: PartChoice = Field(description="A second stage and its options.")
+    augment: PartChoice | None = Field(
+        None,
+        description="Transform of the images it learns from; none: embedded once, as they are.",
+    )
+
+
+class ReweightingRecipe(Section):
+    """Deferred re-weighting: class weights by the effective number of images, late in training."""
+
+    from_epoch: PositiveInt | None = Field(
+        None, description="First epoch with weights, from 1; none: after four fifths of all."
+    )
+    beta: float = Field(0.9999, ge=0, lt=1, description="Of the effective number of images.")
+
+
 class OptimiserRecipe(Section):
     """How the weights move."""
 
@@ -83,10 +184,15 @@ class OptimiserRecipe(Section):
 
 
 class ScheduleRecipe(Section):
-    """Learning rate over time: a linear warm-up, then half a cosine down to `floor`."""
+    """Learning rate over time: a linear warm-up, then half a cosine, or steps down."""
 
+    name: Literal["cosine", "steps"] = Field("cosine", description="Shape after the warm-up.")
+    milestones: tuple[float, ...] = Field(
+        (), description="Epochs after which the rate is multiplied by `factor` (`steps`)."
+    )
+    factor: float = Field(0.1, gt=0, le=1, description="What a step multiplies the rate by.")
     warmup_epochs: float = Field(1.0, ge=0, description="Epochs of linear warm-up.")
-    floor: float = Field(0.0, ge=0, le=1, description="Last learning rate, as a share of the peak.")
+    floor: float = Field(0.0, ge=0, le=1, description="Where the cosine ends, as a share.")
 
 
 class Recipe(Section):
@@ -97,9 +203,22 @@ class Recipe(Section):
         64
     """
 
+    data: PartChoice | None = Field(
+        None, description="A benchmark set and its options; none: photos are given beside."
+    )
     model: ModelRecipe = ModelRecipe()
     loss: PartChoice = Field(description="The training loss and its options.")
+    sampler: PartChoice = Field(
+        PartChoice(name="instance_balanced"), description="How often each class is drawn."
+    )
     selection: SelectionRecipe | None = Field(None, description="Tail extension of batches.")
+    mixing: MixingRecipe | None = Field(None, description="Images made of two.")
+    transfer: TransferRecipe | None = Field(None, description="Covariance transfer (SMART).")
+    contrast: ContrastRecipe | None = Field(None, description="A contrastive loss besides.")
+    reweighting: ReweightingRecipe | None = Field(None, description="Class weights late on.")
+    second_stage: SecondStageRecipe | None = Field(
+        None, description="A new head once the backbone is trained."
+    )
     augment: PartChoice = Field(
         PartChoice(name="crop_flip"), description="Transform of training images, and its options."
     )
@@ -113,6 +232,30 @@ class Recipe(Section):
     keep_epoch: Literal["best", "last"] = Field(
         "best", description="`best` by macro recall on the validation split, or the `last` epoch."
     )
+
+    @model_validator(mode="after")
+    def _one_thing_on_top_of_a_batch(self) -> Self:
+        given = [
+            key
+            for key in ("selection", "mixing", "transfer", "contrast")
+            if getattr(self, key) is not None
+        ]
+        if len(given) > 1:
+            raise ValueError(
+                f"{' and '.join(given)} each decide what a batch holds besides its images: keep "
+                f"one of them and set the others to null."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _reweighting_has_its_time(self) -> Self:
+        first = None if self.reweighting is None else self.reweighting.from_epoch
+        if first is not None and first > self.epochs:
+            raise ValueError(
+                f"reweighting.from_epoch is {first}, and there are only {self.epochs} epochs: it "
+                "would never act. Choose an earlier epoch."
+            )
+        return self
 
     @field_validator("precision", mode="before")
     @classmethod

@@ -5,7 +5,7 @@ default is an argument, the others are options.
 """
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -41,11 +41,26 @@ class TrainConfig(TaxonomySource):
     """Train a classifier from labelled photos."""
 
     images: Path = Field(
-        description="Photos: a folder per label, a CSV/Parquet manifest, or Parquet with bytes."
+        description="Photos: a folder per label, a CSV/Parquet manifest, or Parquet with bytes; "
+        "or the name of a recipe that names its data, such as dbm/cifar100-lt/dbm-bs."
     )
     out: Path = Field(Path("runs/train"), description="Folder of the run; it must be new.")
-    recipe: str = Field("taxonet", description="Preset name or YAML file.")
+    recipe: str | None = Field(
+        None, description="Preset name or YAML file (`taxonet` if left out)."
+    )
     set: tuple[str, ...] = Field((), description="Override of a recipe key: path.to.key=value.")
+    data_folder: Path | None = Field(
+        None,
+        description="Folder of the benchmark set that the recipe names (`benchmarks/NAME` if left "
+        "out, where `data fetch` puts it).",
+    )
+    val_share: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="Share of the training photos set aside for validation, where the photos come "
+        "with splits but without that one; 0 takes none, and the last epoch is kept.",
+    )
     calibration_share: float = Field(
         0.1,
         ge=0,
@@ -61,6 +76,22 @@ class TrainConfig(TaxonomySource):
     broken_share: float = Field(
         0.05, ge=0, le=1, description="Share of unreadable photos above which training stops."
     )
+
+
+class RefitConfig(Section):
+    """Give a classifier a new head, fitted to the embeddings that training stored; in seconds."""
+
+    classifier: Path = Field(description="Classifier folder.")
+    stage: str = Field("prototype", description="Second stage, as `taxonet list` prints it.")
+    set: tuple[str, ...] = Field((), description="Option of the stage: key=value.")
+    images: Path | None = Field(
+        None,
+        description="split.csv of the run, whose calibration photos set the thresholds anew; "
+        "without it there are none.",
+    )
+    out: Path = Field(Path("runs/refit"), description="Folder of the new classifier.")
+    workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
+    device: Device = Field("auto", description="Where to compute.")
 
 
 class EvaluateConfig(Section):
@@ -167,6 +198,55 @@ class SplitConfig(Section):
         if abs(total - 1) > 1e-6:
             raise ValueError(f"train, val, calibration and test must sum to 1, got {total:g}.")
         return self
+
+
+class FetchConfig(Section):
+    """Download a public benchmark set; without --yes, say what would be downloaded."""
+
+    name: str = Field(description="Name of the set, as `taxonet list benchmark-sets` prints it.")
+    out: Path | None = Field(
+        None, description="Folder for the files (`benchmarks/NAME` if left out)."
+    )
+    yes: bool = Field(False, description="Accept the terms and the size, and download.")
+    only: tuple[str, ...] = Field((), description="Fetch this file of the set only; may repeat.")
+    url: str | None = Field(
+        None, description="Folder of a mirror that has the files under the same names."
+    )
+
+
+class ImportConfig(Section):
+    """Turn a public benchmark set on disk into a manifest for `train`, after checking it."""
+
+    name: str = Field(description="Name of the set, as `taxonet list benchmark-sets` prints it.")
+    folder: Path = Field(description="Where the set's files are.")
+    out: Path | None = Field(
+        None,
+        description="Manifest to write (NAME.csv, or NAME.parquet where the set holds pixels, if "
+        "left out); taxonomy.csv goes beside it, if the set has a taxonomy.",
+    )
+    lists: Path | None = Field(
+        None, description="Folder of the set's lists or JSON files, if it is not FOLDER."
+    )
+    imbalance: float | None = Field(
+        None, ge=1, description="Largest over smallest class, for CIFAR (100 if left out)."
+    )
+    seed: int | None = Field(
+        None, ge=0, description="Key of the choice of images, for CIFAR (0 if left out)."
+    )
+    check_counts: bool = Field(True, description="Hold the set against its published figures.")
+    check_files: bool = Field(True, description="Look whether every image is there.")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What was asked of the set's reader; it has the defaults, and knows what it can take."""
+        asked = {
+            "lists": self.lists,
+            "imbalance": self.imbalance,
+            "seed": self.seed,
+            "check_counts": None if self.check_counts else False,
+            "check_files": None if self.check_files else False,
+        }
+        return {name: value for name, value in asked.items() if value is not None}
 
 
 class DemoConfig(Section):
