@@ -82,7 +82,7 @@ def test_calls_without_a_verb_show_the_help(taxonet: Command) -> None:
         (("predict", "c", "p", "--top-k", "two"), "Invalid value for '--top-k'"),
         (("predict", "c", "p", "--device", "gpu"), "'gpu' is not one of 'auto', 'cpu', 'cuda'"),
         (("predict", "c", "p", "--topk", "2"), "No such option: --topk"),
-        (("list", "loses"), "'loses' is not one of 'losses', 'heads'"),
+        (("list", "loses"), "'loses' is not one of 'losses', 'expert-losses'"),
         (("predict", "c", "p", "--top-k", "0", "--batch-size", "0"), "2 problem(s) in the command"),
         (("data", "split", "p", "--train", "0.8"), "must sum to 1, got 1.1."),
         (("data", "inspect", "p", "--names", "n.csv"), "give --taxonomy"),

@@ -82,5 +82,5 @@ def test_selection_needs_a_margin_loss() -> None:
     check_selection(AMSoftmaxLoss([3, 1]))
     check_selection(DualMarginLoss([3, 1]))
     check_selection(DualMarginLoss([3, 1], dual=False))
-    with pytest.raises(ConfigError, match=r"CrossEntropyLoss is none.*am_softmax, dual_margin"):
+    with pytest.raises(ConfigError, match=r"CrossEntropyLoss is none.*am_softmax, arcface"):
         check_selection(CrossEntropyLoss([3, 1]))

@@ -12,8 +12,9 @@ from taxonet.classifier.parts import ClassifierParts
 from taxonet.classifier.settings import FORMAT, Calibration, Settings, Stored
 from taxonet.errors import CheckpointError, TaxonomyError
 from taxonet.files import atomic_folder, file_digest, read_json, write_json, write_text
-from taxonet.models import Network, build_network
-from taxonet.recipes import explain
+from taxonet.models import Head, Network, build_network
+from taxonet.recipes import PartChoice, explain
+from taxonet.registry import HEADS
 from taxonet.taxonomy import Taxonomy
 from taxonet.version import __version__
 
@@ -86,7 +87,11 @@ def _read_network(folder: Path, settings: Settings) -> Network:
         head=model.head,
         classes=len(settings.classes),
         seed=settings.recipe.seed,
+        experts=model.experts,
     )
+    if settings.head is not None:
+        choice, size = settings.head, network.head.embedding_size
+        network.head = HEADS.build(choice.name, choice.options, size, len(settings.classes))
     try:
         network.load_state_dict(load_file(folder / _WEIGHTS))
     except RuntimeError as error:
@@ -104,7 +109,14 @@ def _settings(parts: ClassifierParts, folder: Path) -> Settings:
         class_counts=tuple(parts.class_counts.tolist()),
         preprocessing=parts.preprocessing,
         recipe=parts.recipe,
+        head=None if parts.recipe.second_stage is None else _head_choice(parts.network.head),
     )
+
+
+def _head_choice(head: Head) -> PartChoice:
+    (name,) = (name for name in HEADS.names() if HEADS.get(name) is type(head))
+    options = {option: getattr(head, option) for option in HEADS.options(name).model_fields}
+    return PartChoice(name=name, **options)
 
 
 def _require_complete(folder: Path) -> None:

@@ -14,7 +14,7 @@ from pydantic import (
 
 # The scores are on the list once their room has been imported.
 from taxonet.inference import novelty as _novelty  # noqa: F401
-from taxonet.recipes import Recipe
+from taxonet.recipes import PartChoice, Recipe
 from taxonet.registry import NOVELTY_SCORES
 
 FORMAT: Final = 1
@@ -75,6 +75,8 @@ class Settings(Stored):
     """Training photos of each class."""
     preprocessing: Preprocessing
     recipe: Recipe
+    head: PartChoice | None = None
+    """The head that a second stage made; None: the recipe's."""
 
     @model_validator(mode="after")
     def _counts_every_class(self) -> Self:

@@ -12,9 +12,12 @@ from taxonet.cli import (
     draw_flora,
     embed,
     evaluate,
+    fetch_photos,
+    import_photos,
     inspect_photos,
     listing,
     predict,
+    refit,
     split_photos,
     train,
 )
@@ -26,8 +29,11 @@ from taxonet.recipes.verbs import (
     DemoConfig,
     EmbedConfig,
     EvaluateConfig,
+    FetchConfig,
+    ImportConfig,
     InspectConfig,
     PredictConfig,
+    RefitConfig,
     SplitConfig,
     TrainConfig,
 )
@@ -43,7 +49,10 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
 )
-data = typer.Typer(help="Look at photos, split them, or draw a flora.", no_args_is_help=True)
+data = typer.Typer(
+    help="Look at photos, split them, draw a flora, or bring in a public benchmark set.",
+    no_args_is_help=True,
+)
 app.add_typer(data, name="data")
 
 
@@ -65,7 +74,10 @@ def options(
 data.command("inspect")(verb(InspectConfig, inspect_photos.run))
 data.command("split")(verb(SplitConfig, split_photos.run))
 data.command("flora")(verb(FloraVerb, draw_flora.run))
+data.command("fetch")(verb(FetchConfig, fetch_photos.run))
+data.command("import")(verb(ImportConfig, import_photos.run))
 app.command("train")(verb(TrainConfig, train.run))
+app.command("refit")(verb(RefitConfig, refit.run))
 app.command("evaluate")(verb(EvaluateConfig, evaluate.run))
 app.command("predict")(verb(PredictConfig, predict.run))
 app.command("embed")(verb(EmbedConfig, embed.run))

@@ -1,12 +1,38 @@
 """`taxonet list`."""
 
+from importlib import import_module
 from typing import Annotated, Any, Literal
 
 import typer
 
 from taxonet.cli.screen import show
 
-Kind = Literal["losses", "heads", "transforms", "recipes", "backbones", "novelty-scores"]
+Kind = Literal[
+    "losses",
+    "expert-losses",
+    "contrastive-losses",
+    "heads",
+    "transforms",
+    "samplers",
+    "second-stages",
+    "recipes",
+    "backbones",
+    "novelty-scores",
+    "benchmark-sets",
+]
+
+#: The room whose import puts the parts of a kind on the list, and the name of the list.
+_REGISTRIES = {
+    "losses": ("losses", "LOSSES"),
+    "expert-losses": ("losses", "EXPERT_LOSSES"),
+    "contrastive-losses": ("losses", "CONTRASTIVE_LOSSES"),
+    "heads": ("models", "HEADS"),
+    "transforms": ("data.transforms", "TRANSFORMS"),
+    "samplers": ("data", "SAMPLERS"),
+    "second-stages": ("training.second_stage", "SECOND_STAGES"),
+    "novelty-scores": ("inference.novelty", "NOVELTY_SCORES"),
+    "benchmark-sets": ("data.benchmarks", "BENCHMARK_SETS"),
+}
 
 
 def run(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
@@ -20,10 +46,10 @@ def _table(kind: Kind) -> Any:
     from taxonet.report import Column, Table
 
     if kind == "recipes":
-        from taxonet.recipes import load_recipe, preset_names
+        from taxonet.recipes import preset_names, preset_summary
 
-        rows = [(name, _recipe_line(load_recipe(name))) for name in preset_names()]
-        return Table("Recipes (--recipe).", (Column("name"), Column("parts")), tuple(rows))
+        rows = [(name, preset_summary(name)) for name in preset_names()]
+        return Table("Recipes (--recipe).", (Column("name"), Column("what it is")), tuple(rows))
     registry = _registry(kind)
     rows = [(name, _options_line(registry.options(name))) for name in registry.names()]
     caption = f"{kind.capitalize()}."
@@ -36,30 +62,17 @@ def _table(kind: Kind) -> Any:
 
 
 def _registry(kind: Kind) -> Any:
-    from taxonet import registry
+    if kind == "backbones":
+        from taxonet.models import BACKBONES
 
-    # A part is on the list once its room has been imported.
-    if kind == "losses":
-        import taxonet.losses
-
-        return registry.LOSSES
-    if kind == "transforms":
-        import taxonet.data.transforms
-
-        return registry.TRANSFORMS
-    if kind == "novelty-scores":
-        import taxonet.inference.novelty  # noqa: F401
-
-        return registry.NOVELTY_SCORES
-    from taxonet.models import BACKBONES
-
-    return BACKBONES if kind == "backbones" else registry.HEADS
+        return BACKBONES
+    room, name = _REGISTRIES[kind]
+    import_module(f"taxonet.{room}")
+    return getattr(import_module("taxonet.registry"), name)
 
 
 def _options_line(options: Any) -> str:
-    return ", ".join(f"{name}={field.default!r}" for name, field in options.model_fields.items())
-
-
-def _recipe_line(recipe: Any) -> str:
-    selection = "" if recipe.selection is None else f", selection {recipe.selection.keep}"
-    return f"{recipe.loss.name} on {recipe.model.backbone}, {recipe.model.head} head{selection}"
+    return ", ".join(
+        f"{name} (required)" if field.is_required() else f"{name}={field.default!r}"
+        for name, field in options.model_fields.items()
+    )

@@ -1,62 +1,29 @@
-"""From a recipe and photos to the parts of a run: network, loss, plan, validation, trainer."""
+"""From a recipe, photos and a network to the trainer of a run: plan, views, validation."""
 
 from hashlib import sha256
 
 from accelerate import Accelerator
 
 from taxonet.data.loading import ImageDataset
+from taxonet.data.samplers import ReversedSampler, Sampler
 from taxonet.data.sampling import BatchPlan, TailExtension
-from taxonet.errors import ConfigError, DataError
-from taxonet.losses import Loss
-from taxonet.models import Network, build_network
+from taxonet.losses import ExpertLoss, Loss
+from taxonet.models import Network
 from taxonet.models import preprocessing as colours_of
 from taxonet.recipes import Recipe, dump_recipe
 from taxonet.recipes.verbs import TrainConfig
-from taxonet.registry import LOSSES
+from taxonet.registry import SAMPLERS
 from taxonet.training.checkpoints import Orders
 from taxonet.training.data import TrainingData
 from taxonet.training.loop import LoopSettings, Trainer
-from taxonet.training.objectives import ClassificationObjective
-from taxonet.training.selection import check_selection
+from taxonet.training.objectives import build_objective
+from taxonet.training.objectives.contrast import VIEWS
+from taxonet.training.reweighting import Reweighting
 from taxonet.training.validation import Validation
 from taxonet.training.views import training_views
 
 # Validation keeps no gradients, so that more images fit than in a training batch.
 _SMALLEST_VAL_BATCH = 64
-
-
-def build(recipe: Recipe, data: TrainingData) -> tuple[Network, Loss]:
-    """Make the network and the loss of a recipe, and refuse what cannot work together.
-
-    Raises:
-        ConfigError: Unknown names or options, a loss on the wrong head, or norm-guided selection
-            beside a loss for which the norm has no meaning.
-        DataError: There is only one class.
-    """
-    counts = data.classes.class_counts
-    if len(counts) < 2:
-        name = data.taxonomy.path_text(int(data.classes.class_nodes[0]))
-        raise DataError(
-            f"Only one taxon ({name!r}) has training photos; telling taxa apart needs at least two."
-        )
-    loss: Loss = LOSSES.build(recipe.loss.name, recipe.loss.options, counts)
-    network = build_network(
-        backbone=recipe.model.backbone,
-        head=recipe.model.head,
-        classes=len(counts),
-        seed=recipe.seed,
-        pretrained=recipe.model.weights == "pretrained",
-    )
-    if network.head.kind != loss.takes:
-        right = "cosine" if loss.takes == "cosines" else "linear"
-        raise ConfigError(
-            f"The loss {recipe.loss.name!r} takes {loss.takes}, and the head "
-            f"{recipe.model.head!r} gives {network.head.kind}: set model.head to {right!r}."
-        )
-    network.head.scale = loss.scale
-    if recipe.selection is not None and recipe.selection.keep == "lowest_norm":
-        check_selection(loss)
-    return network, loss
 
 
 def make_trainer(
@@ -65,7 +32,7 @@ def make_trainer(
     recipe: Recipe,
     data: TrainingData,
     network: Network,
-    loss: Loss,
+    loss: Loss | ExpertLoss,
     accelerator: Accelerator,
     show_progress: bool = False,
 ) -> Trainer:
@@ -75,31 +42,42 @@ def make_trainer(
         config: Folder, resume, workers, limits.
         recipe: How to train.
         data: What to train on.
-        network: From `build`.
-        loss: Likewise.
+        network: What is trained.
+        loss: What it is trained with.
         accelerator: Device, precision and process group.
         show_progress: Show progress.
     """
     table, targets = data.split("train")
-    colours = colours_of(recipe.model.backbone)
     return Trainer(
-        ClassificationObjective(
-            network, loss, mean=colours.mean, std=colours.std, selection=recipe.selection
-        ),
+        build_objective(recipe, network, loss, data=data),
         recipe=recipe,
         plan=BatchPlan(
             targets.numpy(),
             batch_size=recipe.batch_size,
             seed=recipe.seed,
+            epochs=recipe.epochs,
             rank=accelerator.process_index,
             world_size=accelerator.num_processes,
-            tail=_tail_extension(recipe),
+            sampler=SAMPLERS.build(recipe.sampler.name, recipe.sampler.options),
+            tail=tail_extension(recipe),
+            twin=twin_sampler(recipe),
+            further_views=VIEWS if recipe.contrast is not None else (),
         ),
         dataset=ImageDataset(
             table, training_views(recipe), image_size=recipe.model.image_size, seed=recipe.seed
         ),
         targets=targets,
         validation=_validation(recipe, data, accelerator, workers=config.workers),
+        reweighting=(
+            None
+            if recipe.reweighting is None
+            else Reweighting(
+                loss,
+                data.classes.class_counts,
+                choice=recipe.reweighting,
+                epochs=recipe.epochs,
+            )
+        ),
         settings=LoopSettings(
             folder=config.out,
             orders=_orders(recipe, data, accelerator),
@@ -133,13 +111,25 @@ def _validation(
     )
 
 
-def _tail_extension(recipe: Recipe) -> TailExtension | None:
+def tail_extension(recipe: Recipe) -> TailExtension | None:
+    """Return the tail images that a recipe adds to its batches."""
     choice = recipe.selection
     if choice is None:
         return None
     return TailExtension(
         extra=choice.extra, probability=choice.probability, tail_shots=choice.tail_shots
     )
+
+
+def twin_sampler(recipe: Recipe) -> Sampler | None:
+    """Return the sampler of the second batch of each step, where a recipe has one."""
+    if recipe.mixing is not None and recipe.mixing.name == "cmo":
+        return ReversedSampler()
+    if recipe.transfer is not None:
+        choice = recipe.transfer.tail_sampler
+        sampler: Sampler = SAMPLERS.build(choice.name, choice.options)
+        return sampler
+    return None
 
 
 def _orders(recipe: Recipe, data: TrainingData, accelerator: Accelerator) -> Orders:

@@ -1,5 +1,6 @@
 """From photos and a taxonomy to what training needs: splits, classes, a node for every photo."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -15,9 +16,6 @@ from taxonet.data.table import ImageTable
 from taxonet.errors import DataError
 from taxonet.recipes.verbs import TaxonomySource
 from taxonet.taxonomy import Taxonomy
-
-#: Share of the training photos that a missing validation split takes.
-_VAL_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,12 @@ class TrainingData:
 
 
 def open_training_data(
-    images: ImageTable, taxonomy: Taxonomy, *, seed: int, calibration_share: float = 0.1
+    images: ImageTable,
+    taxonomy: Taxonomy,
+    *,
+    seed: int,
+    val_share: float = 0.1,
+    calibration_share: float = 0.1,
 ) -> TrainingData:
     """Give every photo a node and a split.
 
@@ -63,7 +66,8 @@ def open_training_data(
         images: Labelled photos.
         taxonomy: Where their labels are names.
         seed: Key of what is divided.
-        calibration_share: Share of train that a missing calibration split takes; 0 takes none.
+        val_share: Share of train that a missing validation split takes; 0 takes none.
+        calibration_share: Likewise for the calibration split.
 
     Raises:
         TaxonomyError: Labels that no name of the taxonomy matches, with near misses.
@@ -76,7 +80,8 @@ def open_training_data(
             f"{int(unlabelled.sum())} photos have no label (first: {first}). Label them, or take "
             "them out of the manifest and name them with `taxonet predict`."
         )
-    table = _with_splits(images, seed=seed, calibration_share=calibration_share)
+    shares = {"val": val_share, "calibration": calibration_share}
+    table = _with_splits(images, shares, seed=seed)
     nodes = taxonomy.resolve(table.frame["taxon"].tolist())
     train = (table.frame["split"] == "train").to_numpy()
     if not train.any():
@@ -84,20 +89,23 @@ def open_training_data(
     return TrainingData(table, taxonomy, nodes, ClassIndex.from_nodes(nodes[train]))
 
 
-def _with_splits(images: ImageTable, *, seed: int, calibration_share: float) -> ImageTable:
+def _with_splits(images: ImageTable, shares: Mapping[str, float], *, seed: int) -> ImageTable:
     if "split" not in images.frame:
         return split_images(images, seed=seed)
-    missing = {"val": _VAL_SHARE}
-    if calibration_share > 0:
-        missing["calibration"] = calibration_share
+    missing = {split: share for split, share in shares.items() if share > 0}
     return complete_splits(images, fractions=missing, seed=seed)
 
 
 def open_taxonomy(source: TaxonomySource, images: ImageTable) -> Taxonomy:
     """Read the taxonomy of a config, or make a flat one from the photos' labels."""
     if source.taxonomy is None:
-        labels = sorted(set(images.frame["taxon"].dropna()))
-        return Taxonomy.from_table(pd.DataFrame({"taxon": labels}), ranks=["taxon"])
+        return flat_taxonomy(images)
     return Taxonomy.from_file(
         source.taxonomy, ranks=source.ranks or None, label=source.label_column
     )
+
+
+def flat_taxonomy(images: ImageTable) -> Taxonomy:
+    """Make a taxonomy of one level from the photos' labels."""
+    labels = sorted(set(images.frame["taxon"].dropna()))
+    return Taxonomy.from_table(pd.DataFrame({"taxon": labels}), ranks=["taxon"])

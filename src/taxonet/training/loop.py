@@ -26,9 +26,10 @@ from taxonet.training.checkpoints import (
     save_checkpoint,
     save_weights,
 )
-from taxonet.training.objectives import ClassificationObjective, StepOutput
+from taxonet.training.objectives import Objective, StepOutput
 from taxonet.training.processes import any_of, merged, share_buffers, sum_of
 from taxonet.training.records import RunLog
+from taxonet.training.reweighting import Reweighting
 from taxonet.training.stopping import Interrupted, StopRequest, not_finite, too_many_broken
 from taxonet.training.updates import Updater
 from taxonet.training.validation import Validation
@@ -60,26 +61,28 @@ class Trainer:
         dataset: Reads and transforms the images of a draw.
         targets: Class index of each row of the dataset's table, ``(N,)``.
         validation: Judges the network at the end of an epoch; None keeps the last epoch.
+        reweighting: Class weights that come late in training, or None.
         settings: Folder, resume, workers, limits.
         accelerator: Device, precision and process group.
     """
 
     def __init__(
         self,
-        objective: ClassificationObjective,
+        objective: Objective,
         *,
         recipe: Recipe,
         plan: BatchPlan,
         dataset: ImageDataset,
         targets: Tensor,
         validation: Validation | None,
+        reweighting: Reweighting | None = None,
         settings: LoopSettings,
         accelerator: Accelerator,
     ) -> None:
         self.recipe, self.plan, self.dataset = recipe, plan, dataset
         self.targets, self.validation, self.settings = targets, validation, settings
-        self.accelerator = accelerator
-        self.network = objective.network
+        self.reweighting, self.accelerator = reweighting, accelerator
+        self.network, self._bare_objective = objective.network, objective
         self.updater = Updater(objective, recipe=recipe, steps=plan.steps, accelerator=accelerator)
         self.objective = self.updater.objective
         self.position = Position()
@@ -138,12 +141,16 @@ class Trainer:
 
     def _run_epoch(self, progress: Progress) -> None:
         self.objective.train()
+        if self.reweighting is not None:
+            self.reweighting.start_epoch(self.position.epoch)
+        if self.position.step == 0:
+            self._bare_objective.start_epoch(self.position.epoch)
         plan = self.plan.batches(self.position.epoch, self.position.step)
         for batch in make_loader(self.dataset, plan, workers=self.settings.workers):
             self._note_broken(batch)
             # BatchNorm cannot learn from one image; broken photos can leave a batch that short.
             # Where one process must pass, all do: a gradient is a meeting of all.
-            (too_short,) = any_of(self.accelerator, len(batch.rows) < 2)
+            (too_short,) = any_of(self.accelerator, int((batch.part == 0).sum()) < 2)
             output = None if too_short else self._learn(batch)
             self._finish_step(output)
             progress.advance(note=self._note())
@@ -157,7 +164,7 @@ class Trainer:
         output: StepOutput = self.objective(
             batch.images.to(device),
             self.targets[batch.rows].to(device),
-            batch.tail.to(device),
+            batch.part.to(device),
             keep=recipe.batch_size,
             key=key,
         )
@@ -189,6 +196,7 @@ class Trainer:
                 batches=self._batches_done,
                 loss=loss,
                 learning_rate=self.updater.learning_rate,
+                **output.figures,
             )
 
     def _note(self) -> str:

@@ -9,19 +9,21 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from taxonet.classifier import Calibration, ClassifierParts, Preprocessing, TaxonClassifier
-from taxonet.data.sources import open_images
 from taxonet.devices import pick_device
 from taxonet.errors import ConfigError
 from taxonet.files import atomic_folder, write_json, write_text
 from taxonet.models import Network
 from taxonet.models import preprocessing as colours_of
-from taxonet.recipes import Recipe, dump_recipe, load_recipe
+from taxonet.recipes import Recipe, dump_recipe
 from taxonet.recipes.verbs import TrainConfig
-from taxonet.training.assembly import build, make_trainer
+from taxonet.training.assembly import make_trainer
+from taxonet.training.building import build
 from taxonet.training.calibrate import calibrated
 from taxonet.training.checkpoints import Position, list_checkpoints
-from taxonet.training.data import TrainingData, open_taxonomy, open_training_data
+from taxonet.training.data import TrainingData, open_training_data
 from taxonet.training.index import write_index
+from taxonet.training.refit import fit_second_stage
+from taxonet.training.sources import open_sources
 
 
 @dataclass(frozen=True)
@@ -55,14 +57,15 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
         TrainingStopped: The loss is not finite, or too many photos are unreadable.
         Interrupted: Ctrl-C; the run can be resumed.
     """
-    recipe = load_recipe(config.recipe, config.set)
-    accelerator = _accelerator(config.device, precision=recipe.precision)
     _check_folder(config)
-    images = open_images(config.images)
+    sources = open_sources(config)
+    recipe = sources.recipe
+    accelerator = _accelerator(config.device, precision=recipe.precision)
     data = open_training_data(
-        images,
-        open_taxonomy(config, images),
+        sources.images,
+        sources.taxonomy,
         seed=recipe.seed,
+        val_share=config.val_share,
         calibration_share=config.calibration_share,
     )
     network, loss = build(recipe, data)
@@ -81,6 +84,8 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
         write_text(config.out / "recipe.yaml", dump_recipe(recipe))
         data.table.save(config.out / "split.csv")
     position = trainer.fit()
+    if accelerator.is_main_process and recipe.second_stage is not None:
+        fit_second_stage(recipe, data, network, workers=config.workers, show_progress=show_progress)
     classifier = _classifier(recipe, data, network, device=config.device)
     if accelerator.is_main_process:
         if position.broken:
@@ -176,7 +181,9 @@ def _notes(recipe: Recipe, data: TrainingData, classifier: TaxonClassifier) -> l
         )
     _, val_targets = data.split("val")
     without_val = len(data.classes) - len(set(val_targets.tolist()))
-    if without_val:
+    if without_val == len(data.classes):
+        notes.append("There are no validation photos: the last epoch was kept.")
+    elif without_val:
         notes.append(
             f"{without_val} of {len(data.classes)} classes have no validation photo: the epoch was "
             "chosen by the others."

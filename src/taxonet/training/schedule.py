@@ -1,5 +1,7 @@
 """The learning rate as a pure function of the step, so that a resume needs no state for it."""
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from math import cos, pi
 
 
@@ -26,3 +28,27 @@ def warmup_cosine(step: int, *, total_steps: int, warmup_steps: int, floor: floa
         return (step + 1) / warmup_steps
     progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
     return floor + (1 - floor) * (1 + cos(pi * progress)) / 2
+
+
+def warmup_steps_down(
+    step: int, *, warmup_steps: int, milestones: Sequence[int], factor: float
+) -> float:
+    """Return the share of the peak learning rate to use at a step, where it falls in steps.
+
+    Args:
+        step: Index of the update, from 0.
+        warmup_steps: Updates of the linear warm-up.
+        milestones: Updates from which on the rate is multiplied by ``factor`` once more, ascending.
+        factor: Above 0, at most 1.
+
+    Examples:
+        >>> rates = [
+        ...     warmup_steps_down(t, warmup_steps=2, milestones=[3, 5], factor=0.5)
+        ...     for t in range(6)
+        ... ]
+        >>> rates
+        [0.5, 1.0, 1.0, 0.5, 0.5, 0.25]
+    """
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    return float(factor ** bisect_right(milestones, step))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from taxonet.errors import ConfigError
-from taxonet.losses import Loss
+from taxonet.losses import ExpertLoss, Loss
 from taxonet.registry import LOSSES
 from taxonet.seeds import generator
 
@@ -69,7 +69,7 @@ def random_keep(count: int, keep: int, *key: int | str) -> Tensor:
     return torch.from_numpy(kept).sort().values
 
 
-def check_selection(loss: Loss) -> None:
+def check_selection(loss: Loss | ExpertLoss) -> None:
     """Raise a ConfigError unless the norm of an embedding has a meaning under the loss.
 
     Examples:
@@ -79,9 +79,10 @@ def check_selection(loss: Loss) -> None:
         ...
         taxonet.errors.ConfigError: Norm-guided selection needs a loss under which a low embedding \
 norm marks an unsure image, and CrossEntropyLoss is none. Losses that work: am_softmax, \
-dual_margin. Or select at random.
+arcface, dbm, dual_margin, sphereface. Or select at random.
     """
-    if not loss.norm_is_meaningful:
+    # The embeddings of several experts are one vector, whose norm no loss shapes.
+    if isinstance(loss, ExpertLoss) or not loss.norm_is_meaningful:
         working = [name for name in LOSSES.names() if _norm_is_meaningful(name)]
         raise ConfigError(
             "Norm-guided selection needs a loss under which a low embedding norm marks an unsure "

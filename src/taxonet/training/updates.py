@@ -6,8 +6,8 @@ import torch
 from accelerate import Accelerator
 
 from taxonet.recipes import OptimiserRecipe, Recipe
-from taxonet.training.objectives import ClassificationObjective
-from taxonet.training.schedule import warmup_cosine
+from taxonet.training.objectives import Objective
+from taxonet.training.schedule import warmup_cosine, warmup_steps_down
 
 
 class Updater:
@@ -26,7 +26,7 @@ class Updater:
 
     def __init__(
         self,
-        objective: ClassificationObjective,
+        objective: Objective,
         *,
         recipe: Recipe,
         steps: int,
@@ -74,24 +74,32 @@ class Updater:
         return float(self._optimiser.param_groups[0]["lr"])
 
     def _rate_at(self, batch: int) -> float:
-        schedule = self._recipe.schedule
-        return self._recipe.optimiser.learning_rate * warmup_cosine(
-            batch,
-            total_steps=self._recipe.epochs * self._steps,
-            warmup_steps=round(schedule.warmup_epochs * self._steps),
-            floor=schedule.floor,
-        )
+        schedule, steps = self._recipe.schedule, self._steps
+        warmup_steps = round(schedule.warmup_epochs * steps)
+        if schedule.name == "steps":
+            share = warmup_steps_down(
+                batch,
+                warmup_steps=warmup_steps,
+                milestones=[round(epoch * steps) for epoch in schedule.milestones],
+                factor=schedule.factor,
+            )
+        else:
+            share = warmup_cosine(
+                batch,
+                total_steps=self._recipe.epochs * steps,
+                warmup_steps=warmup_steps,
+                floor=schedule.floor,
+            )
+        return self._recipe.optimiser.learning_rate * share
 
 
-def build_optimiser(
-    objective: ClassificationObjective, choice: OptimiserRecipe
-) -> torch.optim.Optimizer:
-    """Return the optimiser over the parameters of the network and of the loss."""
-    groups: list[dict[str, Any]] = [
-        {"params": list(objective.network.parameters()), "weight_decay": choice.weight_decay}
-    ]
+def build_optimiser(objective: Objective, choice: OptimiserRecipe) -> torch.optim.Optimizer:
+    """Return the optimiser over all parameters of an objective."""
     # What a loss owns is a margin, not a weight: decay would pull it to a value of no meaning.
-    owned = list(objective.loss.parameters())
+    owned = objective.loss_parameters()
+    known = {id(parameter) for parameter in owned}
+    weights = [parameter for parameter in objective.parameters() if id(parameter) not in known]
+    groups: list[dict[str, Any]] = [{"params": weights, "weight_decay": choice.weight_decay}]
     if owned:
         groups.append({"params": owned, "weight_decay": 0.0})
     if choice.name == "adamw":

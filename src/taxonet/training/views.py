@@ -10,15 +10,16 @@ _TAIL = PartChoice(name="augmix")
 def training_views(recipe: Recipe) -> dict[str, Transform]:
     """Return the transforms of a recipe by view.
 
-    ``train`` is what the recipe asks for, ``tail`` is AugMix (TaxoNet, section 3.3), and ``plain``
-    is what prediction does.
+    ``train`` is what the recipe asks for, ``tail`` is AugMix (TaxoNet, section 3.3), ``contrast``
+    is what a contrastive loss compares, ``second stage`` is what a second stage may learn from,
+    and ``plain`` is what prediction does.
     """
-    plain = PartChoice(name="plain")
-    return {
-        "train": _transform(recipe, recipe.augment),
-        "tail": _transform(recipe, _TAIL),
-        "plain": _transform(recipe, plain),
-    }
+    choices = {"train": recipe.augment, "tail": _TAIL, "plain": PartChoice(name="plain")}
+    if recipe.contrast is not None:
+        choices["contrast"] = recipe.contrast.augment
+    if recipe.second_stage is not None and recipe.second_stage.augment is not None:
+        choices["second stage"] = recipe.second_stage.augment
+    return {view: _transform(recipe, choice) for view, choice in choices.items()}
 
 
 def _transform(recipe: Recipe, choice: PartChoice) -> Transform:

@@ -1,0 +1,71 @@
+"""From a recipe to network and loss, refusing what cannot work together before anything starts."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taxonet.errors import ConfigError, DataError
+from taxonet.losses import ExpertLoss, Loss
+from taxonet.models import Network, build_network
+from taxonet.recipes import Recipe
+from taxonet.registry import EXPERT_LOSSES, LOSSES, SECOND_STAGES
+from taxonet.training.data import TrainingData
+from taxonet.training.second_stage import SecondStage
+from taxonet.training.selection import check_selection
+
+_HEAD_OF = {"cosines": "cosine", "logits": "linear"}
+
+
+def build(recipe: Recipe, data: TrainingData) -> tuple[Network, Loss | ExpertLoss]:
+    """Make the network and the loss of a recipe.
+
+    Raises:
+        ConfigError: Unknown names or options, a loss on the wrong head, a loss of several experts
+            on one, norm-guided selection beside a loss for which the norm has no meaning, or a
+            second stage that the head does not allow.
+        DataError: There is only one class.
+    """
+    counts = data.classes.class_counts
+    if len(counts) < 2:
+        name = data.taxonomy.path_text(int(data.classes.class_nodes[0]))
+        raise DataError(
+            f"Only one taxon ({name!r}) has training photos; telling taxa apart needs at least two."
+        )
+    loss = _build_loss(recipe, counts)
+    network = build_network(
+        backbone=recipe.model.backbone,
+        head=recipe.model.head,
+        classes=len(counts),
+        seed=recipe.seed,
+        experts=recipe.model.experts,
+        pretrained=recipe.model.weights == "pretrained",
+    )
+    if network.head.kind != loss.takes:
+        raise ConfigError(
+            f"The loss {recipe.loss.name!r} takes {loss.takes}, and the head "
+            f"{recipe.model.head!r} gives {network.head.kind}: set model.head to "
+            f"{_HEAD_OF[loss.takes]!r}."
+        )
+    network.head.scale = loss.scale
+    if recipe.selection is not None and recipe.selection.keep == "lowest_norm":
+        check_selection(loss)
+    if recipe.second_stage is not None:
+        choice = recipe.second_stage.stage
+        stage: SecondStage = SECOND_STAGES.build(choice.name, choice.options)
+        stage.check_head(network.head)
+    return network, loss
+
+
+def _build_loss(recipe: Recipe, counts: NDArray[np.int64] | Sequence[int]) -> Loss | ExpertLoss:
+    name, experts = recipe.loss.name, recipe.model.experts
+    if name in EXPERT_LOSSES.names():
+        if experts == 1:
+            raise ConfigError(
+                f"The loss {name!r} compares several experts, and the model has one: set "
+                "model.experts=3, or choose a loss that `taxonet list losses` prints."
+            )
+        expert_loss: ExpertLoss = EXPERT_LOSSES.build(name, recipe.loss.options, counts)
+        return expert_loss
+    loss: Loss = LOSSES.build(name, recipe.loss.options, counts)
+    return loss

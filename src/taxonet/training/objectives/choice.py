@@ -1,0 +1,106 @@
+"""Which objective a recipe asks for."""
+
+from taxonet.errors import ConfigError
+from taxonet.losses import ContrastiveLoss, ExpertLoss, Loss
+from taxonet.models import Network, feature_layer, preprocessing
+from taxonet.recipes import Recipe, TransferRecipe
+from taxonet.registry import CONTRASTIVE_LOSSES
+from taxonet.training.covariance import (
+    ClassStatistics,
+    check_budget,
+    read_similarity,
+    split_classes,
+    taxonomy_similarity,
+)
+from taxonet.training.data import TrainingData
+from taxonet.training.objectives.base import Objective
+from taxonet.training.objectives.classification import ClassificationObjective
+from taxonet.training.objectives.contrast import ContrastObjective
+from taxonet.training.objectives.mixing import MixingObjective
+from taxonet.training.objectives.transfer import TransferObjective
+
+
+def build_objective(
+    recipe: Recipe, network: Network, loss: Loss | ExpertLoss, *, data: TrainingData
+) -> Objective:
+    """Make the objective of a recipe.
+
+    Raises:
+        ConfigError: Unknown names or options, contrast or transfer on several experts, or class
+            statistics beyond their budget.
+    """
+    colours = preprocessing(recipe.model.backbone)
+    mean, std = colours.mean, colours.std
+    if recipe.mixing is not None:
+        return MixingObjective(network, loss, mean=mean, std=std, mixing=recipe.mixing)
+    if recipe.transfer is not None:
+        return _transfer(recipe, recipe.transfer, network, loss, data)
+    if recipe.contrast is not None:
+        _require_one_expert(recipe, "contrast")
+        choice = recipe.contrast.loss
+        contrastive: ContrastiveLoss = CONTRASTIVE_LOSSES.build(
+            choice.name, choice.options, data.classes.class_counts
+        )
+        return ContrastObjective(
+            network,
+            loss,
+            mean=mean,
+            std=std,
+            contrastive=contrastive,
+            contrast=recipe.contrast,
+            seed=recipe.seed,
+        )
+    return ClassificationObjective(network, loss, mean=mean, std=std, selection=recipe.selection)
+
+
+def _transfer(
+    recipe: Recipe,
+    choice: TransferRecipe,
+    network: Network,
+    loss: Loss | ExpertLoss,
+    data: TrainingData,
+) -> TransferObjective:
+    _require_one_expert(recipe, "transfer")
+    colours = preprocessing(recipe.model.backbone)
+    layer, channels = feature_layer(network.backbone, choice.layer)
+    classes = len(data.classes)
+    check_budget(
+        classes,
+        channels,
+        budget_bytes=round(choice.budget_gb * 1e9),
+        covariance=choice.covariance,
+        rank=choice.rank,
+    )
+    tail, head = split_classes(data.classes.class_counts, tail_shots=choice.tail_shots)
+    similarity = None
+    if choice.similar is not None and choice.similarity == "taxonomy":
+        similarity = taxonomy_similarity(data.taxonomy, data.classes.class_nodes, tail, head)
+    elif choice.similar is not None and choice.similarity != "prototypes":
+        names = [data.taxonomy.path_text(int(node)) for node in data.classes.class_nodes]
+        similarity = read_similarity(choice.similarity, names, tail, head)
+    return TransferObjective(
+        network,
+        loss,
+        mean=colours.mean,
+        std=colours.std,
+        recipe=choice,
+        layer=layer,
+        statistics=ClassStatistics(
+            classes,
+            channels,
+            covariance=choice.covariance,
+            rank=choice.rank,
+            momentum=choice.momentum,
+        ),
+        tail_classes=tail,
+        head_classes=head,
+        similarity=similarity,
+    )
+
+
+def _require_one_expert(recipe: Recipe, key: str) -> None:
+    if recipe.model.experts > 1:
+        raise ConfigError(
+            f"`{key}` works on the features of one network, and the model has "
+            f"{recipe.model.experts} experts: set model.experts=1, or {key} to null."
+        )

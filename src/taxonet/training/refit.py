@@ -1,0 +1,170 @@
+"""Second stages at work: after training, or on a classifier whose embeddings are on disk."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+from taxonet.classifier import Calibration, TaxonClassifier
+from taxonet.data.loading import ImageDataset
+from taxonet.data.sources import open_images
+from taxonet.errors import CheckpointError, ConfigError, DataError
+from taxonet.files import atomic_folder
+from taxonet.models import Head, Network
+from taxonet.models import preprocessing as colours_of
+from taxonet.progress import Progress
+from taxonet.recipes import PartChoice, Recipe, SecondStageRecipe, read_overrides
+from taxonet.recipes.verbs import RefitConfig
+from taxonet.registry import SECOND_STAGES
+from taxonet.training.calibrate import calibrated
+from taxonet.training.data import TrainingData, open_training_data
+from taxonet.training.second_stage import (
+    CachedEmbeddings,
+    EmbeddingSource,
+    PhotoEmbeddings,
+    SecondStage,
+)
+from taxonet.training.views import training_views
+
+_INDEX = Path("index") / "training.parquet"
+
+
+@dataclass(frozen=True)
+class RefitResult:
+    """What refitting made."""
+
+    classifier: Path
+    notes: tuple[str, ...]
+
+
+def fit_second_stage(
+    recipe: Recipe,
+    data: TrainingData,
+    network: Network,
+    *,
+    workers: int = 0,
+    show_progress: bool = False,
+) -> None:
+    """Put the head of the recipe's second stage in the place of the network's.
+
+    Raises:
+        ConfigError: The stage does not work on the head that it finds.
+        DataError: A class without a readable training photo.
+        TrainingStopped: The stage's loss is not finite.
+    """
+    choice = recipe.second_stage
+    assert choice is not None
+    table, targets = data.split("train")
+    colours = colours_of(recipe.model.backbone)
+    source = PhotoEmbeddings(
+        network,
+        ImageDataset(
+            table, training_views(recipe), image_size=recipe.model.image_size, seed=recipe.seed
+        ),
+        targets,
+        view=None if choice.augment is None else "second stage",
+        mean=colours.mean,
+        std=colours.std,
+        workers=workers,
+        shown=show_progress,
+    )
+    network.head = _fitted(
+        choice.stage,
+        source,
+        network,
+        counts=data.classes.class_counts.tolist(),
+        seed=recipe.seed,
+        shown=show_progress,
+    )
+
+
+def refit(config: RefitConfig, *, show_progress: bool = False) -> RefitResult:
+    """Fit a second stage to the stored embeddings of a classifier, and write a new classifier.
+
+    No training photo is read. With ``images`` the calibration photos among them set temperature
+    and thresholds anew; without, the new classifier has none.
+
+    Raises:
+        CheckpointError: The folder is no complete classifier, or has no index.
+        ConfigError: Options that cannot work, or a folder that is taken.
+        DataError: Photos of other classes than the classifier's.
+    """
+    if (config.out / "classifier.json").exists():
+        raise ConfigError(f"{config.out} holds a classifier already: choose another --out.")
+    old = TaxonClassifier.load(config.classifier, device=config.device)
+    stage = PartChoice.model_validate({"name": config.stage, **read_overrides(config.set)})
+    recipe = old.parts.recipe.model_copy(update={"second_stage": SecondStageRecipe(stage=stage)})
+    network = old.parts.network
+    network.head = _fitted(
+        stage,
+        _stored_embeddings(config.classifier),
+        network,
+        counts=old.class_counts.tolist(),
+        seed=recipe.seed,
+        shown=show_progress,
+    )
+    parts = replace(old.parts, recipe=recipe, calibration=Calibration())
+    new = TaxonClassifier(parts, device=config.device)
+    notes = ["There are no calibration photos: no temperature or threshold was set."]
+    if config.images is not None:
+        new = calibrated(new, _photos(config.images, new), workers=config.workers)
+        notes = [] if new.calibration.images else notes
+    with atomic_folder(config.out) as folder:
+        new.save(folder)
+        (folder / "index").mkdir()
+        (folder / _INDEX).write_bytes((config.classifier / _INDEX).read_bytes())
+    return RefitResult(config.out, tuple(notes))
+
+
+def _fitted(
+    choice: PartChoice,
+    source: EmbeddingSource,
+    network: Network,
+    *,
+    counts: list[int],
+    seed: int,
+    shown: bool,
+) -> Head:
+    stage: SecondStage = SECOND_STAGES.build(choice.name, choice.options)
+    with Progress(f"second stage {choice.name}", None, shown=shown) as progress:
+        return stage.fit(
+            source,
+            head=network.head,
+            class_counts=counts,
+            seed=seed,
+            on_progress=lambda done, of: progress.advance(note=f"{done}/{of} batches"),
+        )
+
+
+def _stored_embeddings(classifier: Path) -> CachedEmbeddings:
+    path = classifier / _INDEX
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path} is missing: a second stage needs the embeddings of the training photos, which "
+            "`taxonet train` writes there."
+        )
+    table = pq.read_table(path, columns=["class", "embedding"])
+    rows = table.column("embedding").combine_chunks()
+    embeddings = rows.flatten().to_numpy().reshape(len(table), -1)  # (N, d)
+    targets = table.column("class").to_numpy().astype(np.int64)
+    return CachedEmbeddings(torch.from_numpy(embeddings.copy()), torch.from_numpy(targets))
+
+
+def _photos(path: Path, classifier: TaxonClassifier) -> TrainingData:
+    recipe = classifier.parts.recipe
+    data = open_training_data(
+        open_images(path),
+        classifier.taxonomy,
+        seed=recipe.seed,
+        val_share=0,
+        calibration_share=0,
+    )
+    if not np.array_equal(data.classes.class_nodes, classifier.class_nodes):
+        raise DataError(
+            f"{path} has {len(data.classes)} classes with training photos, and they are not the "
+            f"{len(classifier.class_nodes)} of the classifier. Give the split.csv of the run that "
+            "trained it."
+        )
+    return data

@@ -1,0 +1,76 @@
+"""The embeddings of training photos under a trained backbone, through any transform."""
+
+import torch
+from torch import Tensor, nn
+
+from taxonet.data.loading import ImageDataset, make_loader
+from taxonet.data.sampling import in_order
+from taxonet.data.transforms import normalise
+from taxonet.models import Network
+from taxonet.progress import Progress
+
+_BATCH = 256
+
+
+class PhotoEmbeddings:
+    """An embedding source that looks at the photos, in every epoch anew where they are augmented.
+
+    Epoch 0 sees each photo as prediction does; later epochs see it through ``view``. Without a
+    view the embeddings of epoch 0 serve all, and the photos are read once.
+
+    Args:
+        network: A trained network; its backbone is used as it is in evaluation.
+        dataset: The training photos, with the views ``plain`` and ``view``.
+        targets: Class index of each photo, ``(N,)``.
+        view: The view of the later epochs, or None.
+        mean: Colour mean of the backbone's preprocessing, 0 to 1, three channels.
+        std: Colour spread likewise.
+        workers: Reading processes.
+        shown: Show progress.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        dataset: ImageDataset,
+        targets: Tensor,
+        *,
+        view: str | None = None,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        workers: int = 0,
+        shown: bool = False,
+    ) -> None:
+        self.backbone: nn.Module = network.backbone
+        self.dataset, self.targets, self.view = dataset, targets, view
+        self.mean, self.std, self.workers, self.shown = mean, std, workers, shown
+        self._plain: tuple[Tensor, Tensor] | None = None
+
+    def epoch(self, number: int) -> tuple[Tensor, Tensor]:
+        """Return the embeddings ``(N, d)`` of the readable photos, and their classes."""
+        if number > 0 and self.view is not None:
+            return self._embed(self.view, number)
+        if self._plain is None:
+            self._plain = self._embed("plain", 0)
+        return self._plain
+
+    # Not inference mode: what that makes cannot take part in the gradients of a stage.
+    @torch.no_grad()
+    def _embed(self, view: str, number: int) -> tuple[Tensor, Tensor]:
+        device = next(self.backbone.parameters()).device
+        self.backbone.eval()
+        found, rows = [], []
+        # Epochs of the first stage count from 0; a key of their own keeps the draws apart.
+        plan = (
+            [draw._replace(view=view, epoch=-number) for draw in batch]
+            for batch in in_order(len(self.dataset), _BATCH)
+        )
+        with Progress("embedding", len(self.dataset), shown=self.shown) as progress:
+            for batch in make_loader(self.dataset, plan, workers=self.workers):
+                if len(batch.rows):
+                    pixels = normalise(batch.images.to(device), self.mean, self.std)
+                    pixels = pixels.contiguous(memory_format=torch.channels_last)
+                    found.append(self.backbone(pixels).float())
+                    rows.append(batch.rows)
+                progress.advance(len(batch.rows) + len(batch.broken))
+        return torch.cat(found), self.targets[torch.cat(rows)].to(device)

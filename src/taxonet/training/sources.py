@@ -1,0 +1,68 @@
+"""What a run is told: a recipe, and photos with a taxonomy, given or named by the recipe."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from taxonet.data import benchmarks
+from taxonet.data.sources import open_images
+from taxonet.data.table import ImageTable
+from taxonet.errors import ConfigError
+from taxonet.recipes import PartChoice, Recipe, load_recipe, preset_names
+from taxonet.recipes.verbs import TrainConfig
+from taxonet.registry import BENCHMARK_SETS
+from taxonet.taxonomy import Taxonomy
+from taxonet.training.data import flat_taxonomy, open_taxonomy
+
+_DEFAULT_RECIPE = "taxonet"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a training run starts from."""
+
+    recipe: Recipe
+    images: ImageTable
+    taxonomy: Taxonomy
+
+
+def open_sources(config: TrainConfig) -> Sources:
+    """Read the recipe, the photos and the taxonomy of a run.
+
+    Raises:
+        ConfigError: A recipe that cannot be read or that names no data where it has to.
+        DataError: Photos that are missing, or a benchmark set that is not as published.
+    """
+    named = str(config.images)
+    if named not in preset_names():
+        recipe = load_recipe(config.recipe or _DEFAULT_RECIPE, config.set)
+        images = open_images(config.images)
+        return Sources(recipe, images, open_taxonomy(config, images))
+    if config.recipe is not None:
+        raise ConfigError(
+            f"{named!r} is a recipe, and --recipe names another. Give photos, or one recipe."
+        )
+    recipe = load_recipe(named, config.set)
+    if recipe.data is None:
+        raise ConfigError(
+            f"The recipe {named!r} does not say what to train on. Give photos: "
+            f"taxonet train PHOTOS --recipe {named}."
+        )
+    found = _read_set(recipe.data, config.data_folder)
+    if config.taxonomy is not None:
+        return Sources(recipe, found.images, open_taxonomy(config, found.images))
+    if found.taxonomy is None:
+        return Sources(recipe, found.images, flat_taxonomy(found.images))
+    taxonomy = Taxonomy.from_table(found.taxonomy, ranks=found.ranks or None, label="label")
+    return Sources(recipe, found.images, taxonomy)
+
+
+def _read_set(choice: PartChoice, folder: Path | None) -> benchmarks.BenchmarkSet:
+    folder = Path("benchmarks") / choice.name if folder is None else folder
+    if not folder.is_dir():
+        raise ConfigError(
+            f"The recipe trains on {choice.name}, and {folder} is no folder. Say where the set "
+            f"lies with --data-folder, or get it with `taxonet data fetch {choice.name}`."
+        )
+    options = BENCHMARK_SETS.check(choice.name, choice.options)
+    found: benchmarks.BenchmarkSet = BENCHMARK_SETS.get(choice.name)(folder, **options)
+    return found
