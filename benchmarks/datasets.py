@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from taxonet.data import cut_to_profile, open_images
+from taxonet.data import benchmarks, cut_to_profile, open_images
 from taxonet.data.flora import FloraConfig, write_flora
 from taxonet.data.table import ImageTable
 from taxonet.seeds import generator
@@ -30,10 +30,11 @@ class PreparedData:
     """What `taxonet train` and `taxonet evaluate` are given."""
 
     images: Path
-    taxonomy: Path
+    taxonomy: Path | None
     region: Path | None = None
     unknown: Path | None = None
     taxon_map: Path | None = None
+    val_share: float = 0.1
     calibration_share: float = 0.1
 
 
@@ -74,6 +75,14 @@ def flowers102(data: Path, work: Path, seed: int) -> PreparedData:
         region=data / "flickr5" / "images",
         taxon_map=work / "flickr5_map.csv",
     )
+
+
+def cifar100_lt(data: Path, work: Path, seed: int) -> PreparedData:
+    """CIFAR-100-LT of IF 100: all of its images train, and the last epoch is kept."""
+    images = work / "images.parquet"
+    if not images.exists():
+        benchmarks.cifar100_lt(data, imbalance=100).images.save(images)
+    return PreparedData(images, taxonomy=None, val_share=0.0, calibration_share=0.0)
 
 
 def leaves(data: Path, work: Path, seed: int) -> PreparedData:

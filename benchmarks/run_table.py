@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.datasets import PreparedData
 from benchmarks.tables import TABLES, Row, TableSpec
 
 RESULTS = Path(__file__).parent / "results"
@@ -36,6 +37,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of the real data sets")
     parser.add_argument("--work", type=Path, default=Path("runs/tables"), help="scratch folder")
     parser.add_argument("--seeds", type=int, nargs="*", help="only these seeds")
+    parser.add_argument("--rows", nargs="*", help="only these rows")
     parser.add_argument("--commit", action="store_true", help="git commit each record")
     parser.add_argument("--render", action="store_true", help="print the table as Markdown")
     parser.add_argument("--render-all", type=Path, metavar="PAGE", help="write all into a page")
@@ -54,6 +56,8 @@ def run_table(table: TableSpec, options: argparse.Namespace) -> None:
     seeds = options.seeds if options.seeds is not None else table.seeds
     for seed in seeds:
         for row in table.rows:
+            if options.rows is not None and row.name not in options.rows:
+                continue
             if (row.name, seed) in {(one["row"], one["seed"]) for one in records(table)}:
                 continue
             print(f"{table.name}: {row.name}, seed {seed}", file=sys.stderr, flush=True)
@@ -74,31 +78,21 @@ def _run(table: TableSpec, row: Row, seed: int, options: argparse.Namespace) -> 
     import torch
 
     from taxonet.evaluation import evaluate
-    from taxonet.recipes.verbs import EvaluateConfig, TrainConfig
-    from taxonet.training import train
+    from taxonet.recipes.verbs import EvaluateConfig
 
     work = options.work / table.name / f"seed{seed}"
     work.mkdir(parents=True, exist_ok=True)
     data = table.prepare(options.data or Path("data"), work, seed)
-    run = work / "run"
-    shutil.rmtree(run, ignore_errors=True)
-    changes = (*table.common, *row.changes, f"seed={seed}")
+    changes = row.changes if row.on else (*table.common, *row.changes, f"seed={seed}")
     start = time.monotonic()
-    result = train(
-        TrainConfig(
-            images=data.images,
-            taxonomy=data.taxonomy,
-            recipe=row.recipe,
-            set=changes,
-            out=run,
-            calibration_share=data.calibration_share,
-        ),
-        show_progress=True,
-    )
+    if row.on:
+        classifier, kept_epoch = _refit(row, work), None
+    else:
+        classifier, kept_epoch = _train(row, work, data, changes)
     seconds = time.monotonic() - start
     metrics = evaluate(
         EvaluateConfig(
-            classifier=result.classifier,
+            classifier=classifier,
             images=data.images,
             region=data.region,
             unknown=data.unknown,
@@ -110,7 +104,7 @@ def _run(table: TableSpec, row: Row, seed: int, options: argparse.Namespace) -> 
         "seed": seed,
         "recipe": row.recipe,
         "changes": list(changes),
-        "kept_epoch": result.kept_epoch,
+        "kept_epoch": kept_epoch,
         "train_seconds": round(seconds, 1),
         "test": _slim(metrics["test"]),
         "region": _slim(metrics["region"]) if "region" in metrics else None,
@@ -120,6 +114,46 @@ def _run(table: TableSpec, row: Row, seed: int, options: argparse.Namespace) -> 
         "threads": torch.get_num_threads(),
         "machine": f"{platform.machine()}, {os.cpu_count()} processors",
     }
+
+
+def _train(row: Row, work: Path, data: PreparedData, changes: tuple[str, ...]) -> tuple[Path, int]:
+    """Train a row anew and return its classifier and the epoch that was kept."""
+    from taxonet.recipes.verbs import TrainConfig
+    from taxonet.training import train
+
+    run = _folder(work, row.name)
+    shutil.rmtree(run, ignore_errors=True)
+    result = train(
+        TrainConfig(
+            images=data.images,
+            taxonomy=data.taxonomy,
+            recipe=row.recipe,
+            set=changes,
+            out=run,
+            val_share=data.val_share,
+            calibration_share=data.calibration_share,
+        ),
+        show_progress=True,
+    )
+    return result.classifier, result.kept_epoch
+
+
+def _refit(row: Row, work: Path) -> Path:
+    """Give the classifier of another row a new head."""
+    from taxonet.recipes.verbs import RefitConfig
+    from taxonet.training import refit
+
+    before = _folder(work, row.on) / "classifier"
+    if not before.is_dir():
+        sys.exit(f"{row.name} needs the classifier of {row.on} in {before}: run that row again.")
+    out = _folder(work, row.name)
+    shutil.rmtree(out, ignore_errors=True)
+    config = RefitConfig(classifier=before, stage=row.recipe, set=row.changes, out=out)
+    return refit(config).classifier
+
+
+def _folder(work: Path, name: str) -> Path:
+    return work / "".join(sign if sign.isalnum() else "-" for sign in name.lower())
 
 
 def _slim(part: dict[str, Any]) -> dict[str, Any]:
@@ -150,6 +184,8 @@ def render(table: TableSpec) -> str:
     """Return the table as Markdown: mean and spread (standard deviation) over the seeds run."""
     found = records(table)
     parts = [f"**{table.caption}**", "", _markdown(table, found, _main_columns(table))]
+    if table.source:
+        parts[-1] = _with_published(table, parts[-1])
     if any(record["region"] for record in found):
         parts += ["", "Another region and unknown taxa:", ""]
         parts.append(_markdown(table, found, _REGION_COLUMNS))
@@ -194,6 +230,17 @@ def _markdown(table: TableSpec, found: list[dict[str, Any]], columns: Columns) -
         cells = [_cell([_value(run, path) for run in runs]) for path in columns.values()]
         lines.append(f"| {row.name} | {len(runs)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _with_published(table: TableSpec, text: str) -> str:
+    """Add a column with what the papers print: top-1 (many / medium / few)."""
+    first, rule, *lines = text.splitlines()
+    added = [f"{first} {table.source} |", f"{rule} ---: |"]
+    for line, row in zip(lines, table.rows, strict=True):
+        top1, *shots = row.published or (None,)
+        groups = f" ({' / '.join(f'{share:.1f}' for share in shots)})" if shots else ""
+        added.append(f"{line} {'n/a' if top1 is None else f'{top1:.1f}{groups}'} |")
+    return "\n".join(added)
 
 
 def _value(record: dict[str, Any], path: tuple[str, ...]) -> float | None:

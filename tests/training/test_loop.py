@@ -77,7 +77,7 @@ def test_a_loss_that_is_no_number_stops_with_the_place_and_advice(
 ) -> None:
     forward, count = CrossEntropyLoss.forward, iter(range(1, 100))
 
-    def spoiled(self: CrossEntropyLoss, *given: Tensor, **options: Tensor | None) -> Tensor:
+    def spoiled(self: CrossEntropyLoss, *given: Tensor, **options: Any) -> Tensor:
         factor = math.nan if next(count) == bad_batch else 1.0
         return factor * forward(self, *given, **options)
 
