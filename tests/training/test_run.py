@@ -211,3 +211,19 @@ def test_one_class_is_refused(tmp_path: Path) -> None:
     photos = write_set(tmp_path / "photos", train={"Rosa canina": 8})
     with pytest.raises(DataError, match="telling taxa apart needs at least two"):
         train(config(photos, tmp_path / "run"))
+
+
+def test_photos_inside_a_table_train_the_same(photos: Path, tmp_path: Path) -> None:
+    on_disk = open_images(photos / "images.csv")
+    rows = range(len(on_disk))
+    frame = on_disk.frame.assign(bytes=[on_disk.read_bytes(row) for row in rows])
+    frame.to_parquet(tmp_path / "images.parquet")
+    given = config(photos, tmp_path / "run").model_copy(
+        update={"images": tmp_path / "images.parquet"}
+    )
+    inside, beside = train(given), train(config(photos, tmp_path / "other"))
+    weights = [(run.classifier / "model.safetensors").read_bytes() for run in (inside, beside)]
+    assert weights[0] == weights[1]
+    kept = open_images(tmp_path / "run" / "split.parquet")
+    assert kept.frame["split"].tolist() == on_disk.frame["split"].tolist()
+    assert kept.read_bytes(3) == on_disk.read_bytes(3)

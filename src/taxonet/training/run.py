@@ -46,7 +46,8 @@ class TrainResult:
 def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
     """Train a classifier and write the run's folder.
 
-    The folder holds ``recipe.yaml`` (resolved), ``split.csv``, ``log.jsonl``, ``checkpoints/``,
+    The folder holds ``recipe.yaml`` (resolved), ``split.csv`` (``.parquet``
+    where the photos came as bytes), ``log.jsonl``, ``checkpoints/``,
     ``broken.json`` if photos were unreadable, and, once it is complete, ``classifier/``. Under
     ``torchrun`` every process calls this, and the first one writes.
 
@@ -82,7 +83,9 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
     accelerator.wait_for_everyone()
     if accelerator.is_main_process and not config.resume:
         write_text(config.out / "recipe.yaml", dump_recipe(recipe))
-        data.table.save(config.out / "split.csv")
+        # Bytes inside a table need a format that can hold them.
+        suffix = "csv" if data.table.blobs is None else "parquet"
+        data.table.save(config.out / f"split.{suffix}")
     position = trainer.fit()
     if accelerator.is_main_process and recipe.second_stage is not None:
         fit_second_stage(recipe, data, network, workers=config.workers, show_progress=show_progress)
