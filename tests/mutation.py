@@ -10,46 +10,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
+from tests.mutants import MUTANTS, Mutant
+
 ROOT = Path(__file__).parents[1]
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """One change that makes the code wrong, and the tests that must notice."""
-
-    file: str
-    right: str
-    wrong: str
-    tests: str
-
-
-MUTANTS = (
-    Mutant("losses/margin.py", ", -margin)", ", margin)", "losses"),
-    Mutant("losses/dual_margin.py", "- class_margins_cos\n", "+ class_margins_cos\n", "losses"),
-    Mutant("losses/dual_margin.py", "rarity.sum() if", "rarity.mean() if", "losses"),
-    Mutant("losses/dual_margin.py", ").square().sum()", ").abs().sum()", "losses"),
-    Mutant("losses/dual_margin.py", "+ self.regularisation * penalty", "+ penalty", "losses"),
-    Mutant("models/heads.py", ".masked_fill(norms <= SHORTEST_NORM, 0.0)", "", "models"),
-    Mutant("training/selection.py", "argsort(stable=True)", "argsort(descending=True)", "training"),
-    Mutant("training/schedule.py", "(step + 1) / warmup", "step / warmup", "training"),
-    Mutant("taxonomy/propagate.py", "index_add(", "index_copy(", "taxonomy"),
-    Mutant("metrics/recall.py", "2 * tally.hits", "tally.hits", "metrics"),
-    Mutant("metrics/open_set.py", "(accept <= threshold)", "(accept < threshold)", "metrics"),
-    Mutant("metrics/open_set.py", "acc=(tpr + tnr) / 2", "acc=tpr * tnr", "metrics"),
-    Mutant("inference/decision.py", ">= accuracy", "> accuracy", "inference"),
-    Mutant(
-        "inference/decision.py",
-        "likely.prob >= threshold_prob",
-        "likely.prob > threshold_prob",
-        "inference",
-    ),
-    Mutant("data/long_tail.py", "counts < few_below", "counts <= few_below", "data"),
-    Mutant("data/sampling.py", "shuffled[self.rank", "shuffled[0", "data"),
-    Mutant("classifier/rows.py", "novelty > self", "novelty >= self", "classifier"),
-)
 
 
 def main() -> int:
@@ -64,7 +29,7 @@ def main() -> int:
 def _is_caught(mutant: Mutant) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
-        for part in ("src", "tests"):
+        for part in ("src", "tests", "docs"):
             shutil.copytree(ROOT / part, copy / part)
         shutil.copy(ROOT / "pyproject.toml", copy)
         target = copy / "src" / "taxonet" / mutant.file

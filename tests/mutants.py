@@ -1,0 +1,270 @@
+"""One wrong change for each formula; `tests.mutation` expects a red test for every one."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change that makes the code wrong, and the tests that must notice.
+
+    ``file`` is below ``src/taxonet``, ``tests`` below ``tests``.
+    """
+
+    file: str
+    right: str
+    wrong: str
+    tests: str
+
+
+def _of(file: str, tests: str, *changes: tuple[str, str]) -> tuple[Mutant, ...]:
+    return tuple(Mutant(file, right, wrong, tests) for right, wrong in changes)
+
+
+_LOSSES = (
+    *_of(
+        "losses/base.py",
+        "losses/test_conformance.py",
+        ("losses * sample_weights", "losses"),
+        ("/ weights.sum()", "/ len(weights)"),
+    ),
+    *_of("losses/margin.py", "losses/test_margin.py", ("- margin_cos\n", "+ margin_cos\n")),
+    *_of(
+        "losses/dual_margin.py",
+        "losses/test_dual_margin.py",
+        ("- class_margins_cos\n", "+ class_margins_cos\n"),
+        ("rarity.sum() if", "rarity.mean() if"),
+        (").square().sum()", ").abs().sum()"),
+        ("self.regularisation * margin_regularisation", "margin_regularisation"),
+    ),
+    *_of(
+        "losses/class_balanced.py",
+        "losses/test_class_balanced.py",
+        ("1 / -torch.expm1(counts * log_beta)", "1 / (1 - torch.exp(counts * log_beta))"),
+    ),
+    *_of(
+        "losses/focal.py",
+        "losses/test_focal.py",
+        ("F.logsigmoid(-log_odds)).exp()", "F.logsigmoid(log_odds)).exp()"),
+    ),
+    *_of(
+        "losses/logit_adjustment.py",
+        "losses/test_logit_adjustment.py",
+        ("return logits + self.tau", "return logits - self.tau"),
+        ("return logits - check_number", "return logits + check_number"),
+    ),
+    *_of(
+        "losses/angular.py",
+        "losses/test_angular.py",
+        ("- guarded_sin(cosines)", "+ guarded_sin(cosines)"),
+        ("-2 - shifted", "-1 - shifted"),
+    ),
+    *_of(
+        "losses/arcface.py",
+        "losses/test_arcface.py",
+        ("of_target, margins, monotone=monotone", "of_target, margins"),
+    ),
+    *_of(
+        "losses/sphereface.py",
+        "losses/test_sphereface.py",
+        ("* polynomial - 2 * half_turns", "* polynomial - half_turns"),
+    ),
+    *_of(
+        "losses/ldam.py",
+        "losses/test_ldam.py",
+        ("** 0.25", "** 0.5"),
+        ("(counts.min() / counts)", "(counts[-1] / counts)"),
+    ),
+    *_of(
+        "losses/dbm.py",
+        "losses/test_dbm.py",
+        ("(counts.min() / counts)", "(counts[-1] / counts)"),
+        ("cosines.amax(1) > of_target", "cosines.amax(1) >= of_target"),
+        ("* (1 - of_target) / 2", "* (1 - of_target)"),
+    ),
+    *_of(
+        "losses/contrastive.py",
+        "losses/test_contrastive.py",
+        ("logits.masked_fill(itself, -math.inf).logsumexp", "logits.logsumexp"),
+    ),
+    *_of(
+        "losses/balanced_contrastive.py",
+        "losses/test_balanced_contrastive.py",
+        ("members[labels] - same_class.to(members)", "members[labels]"),
+    ),
+    *_of(
+        "losses/gaussian_mixture.py",
+        "losses/test_gaussian_mixture.py",
+        ("- samples.to(logits).log()", "- samples.to(logits).log() * 0"),
+    ),
+    *_of(
+        "losses/dro.py",
+        "losses/test_dro.py",
+        ("distances + 2 * radii", "distances + radii"),
+    ),
+    *_of(
+        "losses/nested_collaborative.py",
+        "losses/test_nested_collaborative.py",
+        ("(scores, target) + self.log_images", "(scores, target)"),
+        ("logits.where(hard, 0.0)", "logits.where(hard, -1e4)"),
+    ),
+    *_of(
+        "losses/ride.py",
+        "losses/test_ride.py",
+        ("temperatures.mean().square()", "temperatures.mean()"),
+    ),
+    *_of(
+        "losses/ace.py",
+        "losses/test_ace.py",
+        ("masked_fill(own_classes, 0.0)", "masked_fill(~own_classes, 0.0)"),
+    ),
+)
+
+_MODELS = (
+    *_of(
+        "models/heads.py",
+        "models/test_heads.py",
+        (".masked_fill(norms <= SHORTEST_NORM, 0.0)", ""),
+    ),
+    *_of(
+        "models/prototype.py",
+        "models/test_prototype.py",
+        ("self._distances(embedding) / -2", "self._distances(embedding) / -1"),
+        ("squares.masked_fill(at_zero, 1.0).sqrt()", "squares.sqrt()"),
+        ("return 1 - directions", "return -directions"),
+    ),
+    *_of(
+        "models/experts.py",
+        "models/test_experts.py",
+        (".mean(dim=0)", ".sum(dim=0)"),
+        ("for expert in self.experts[1:]:", "for expert in self.experts[2:]:"),
+    ),
+    *_of("models/layers.py", "models/test_layers.py", ("output.shape[1]", "output.shape[-1]")),
+)
+
+_METRICS = (
+    *_of("metrics/recall.py", "metrics", ("2 * tally.hits", "tally.hits")),
+    *_of(
+        "metrics/open_set.py",
+        "metrics/test_open_set.py",
+        ("(accept <= threshold)", "(accept < threshold)"),
+        ("acc=(tpr + tnr) / 2", "acc=tpr * tnr"),
+    ),
+    *_of(
+        "metrics/geometry.py",
+        "metrics/test_geometry.py",
+        ("2 * np.degrees(", "np.degrees("),
+        ("- 2 * block @ rows.T", "- block @ rows.T"),
+    ),
+    *_of(
+        "metrics/separability.py",
+        "metrics/test_separability.py",
+        ("np.sqrt(len(images) - 1)", "np.sqrt(len(images))"),
+    ),
+    *_of("metrics/margins.py", "metrics/test_margins.py", ("= -np.inf", "= np.inf")),
+)
+
+_TRAINING = (
+    *_of(
+        "training/selection.py",
+        "training/test_selection.py",
+        ("argsort(stable=True)", "argsort(descending=True)"),
+    ),
+    *_of(
+        "training/schedule.py",
+        "training/test_schedule.py",
+        ("(step + 1) / warmup", "step / warmup"),
+        ("bisect_right(milestones, step)", "bisect_right(milestones, step - 1)"),
+    ),
+    *_of(
+        "training/mixing.py",
+        "training/test_mixing.py",
+        ("return share * images", "return (1 - share) * images"),
+        ("math.sqrt(1 - share)", "math.sqrt(share)"),
+    ),
+    *_of(
+        "training/objectives/mixing.py",
+        "training/test_mixing_objective.py",
+        ("share * first + (1 - share) * second", "first"),
+    ),
+    *_of(
+        "training/objectives/contrast.py",
+        "training/test_contrast_objective.py",
+        ("self.contrast.weight * contrasted", "contrasted"),
+    ),
+    *_of(
+        "training/objectives/transfer.py",
+        "training/test_transfer_objective.py",
+        (".masked_fill(part == 0, -1)", ""),
+    ),
+    *_of(
+        "training/reweighting.py",
+        "training/test_reweighting.py",
+        ("epoch + 1 >= self._first", "epoch >= self._first"),
+    ),
+    *_of(
+        "training/covariance/statistics.py",
+        "training/test_covariance_statistics.py",
+        ("return images / seen", "return images / (seen + images)"),
+    ),
+    *_of(
+        "training/covariance/pairs.py",
+        "training/test_covariance_transfer.py",
+        ("torch.softmax(options.tau * products, dim=2)", "torch.softmax(products, dim=1)"),
+        ("(tail.variance + EPSILON).rsqrt()", "(tail.variance + EPSILON).reciprocal()"),
+    ),
+    *_of(
+        "training/covariance/weights.py",
+        "training/test_covariance_transfer.py",
+        ("/ shared.shape[1]).clamp", "/ shared.shape[1] ** 2).clamp"),
+    ),
+    *_of(
+        "training/second_stage/prototypes.py",
+        "training/test_second_stage_stages.py",
+        ("tau=self.tau)", "tau=1.0)"),
+    ),
+    *_of(
+        "training/second_stage/tau_norm.py",
+        "training/test_second_stage_stages.py",
+        ("clamp_min(SHORTEST_NORM) ** tau", "clamp_min(SHORTEST_NORM) * tau"),
+    ),
+    *_of(
+        "training/second_stage/lws.py",
+        "training/test_second_stage_stages.py",
+        ("factors * scaled.bias", "scaled.bias"),
+    ),
+    *_of(
+        "training/second_stage/max_norm.py",
+        "training/test_second_stage_stages.py",
+        ("norms.clamp_min(radius)", "norms"),
+    ),
+)
+
+_OTHERS = (
+    *_of("taxonomy/propagate.py", "taxonomy", ("index_add(", "index_copy(")),
+    *_of(
+        "inference/decision.py",
+        "inference",
+        (">= accuracy", "> accuracy"),
+        ("likely.prob >= threshold_prob", "likely.prob > threshold_prob"),
+    ),
+    *_of("data/long_tail.py", "data", ("counts < few_below", "counts <= few_below")),
+    *_of(
+        "data/sampling.py",
+        "data/test_sampling.py",
+        ("slice(self.rank, None", "slice(0, None"),
+    ),
+    *_of(
+        "data/samplers.py",
+        "data/test_samplers.py",
+        ("power_probs(class_counts, 0.5)", "power_probs(class_counts, 1.0)"),
+        ("(1 - progress) * by_instance", "by_instance"),
+    ),
+    *_of(
+        "data/benchmarks/cifar.py",
+        "data/test_benchmarks_cifar.py",
+        ("_TRAIN // classes, factor, classes)", "_TRAIN // classes, factor, classes + 1)"),
+    ),
+    *_of("classifier/rows.py", "classifier", ("novelty > self", "novelty >= self")),
+)
+
+MUTANTS = (*_LOSSES, *_MODELS, *_METRICS, *_TRAINING, *_OTHERS)

@@ -1,0 +1,44 @@
+"""A run from the name of a recipe that names its data."""
+
+from pathlib import Path
+
+import pytest
+
+from taxonet.errors import ConfigError
+from taxonet.recipes.verbs import TrainConfig
+from taxonet.training.sources import open_sources
+
+
+def config(**options: object) -> TrainConfig:
+    return TrainConfig.model_validate({"images": "dbm/cifar100-lt/dbm-bs", **options})
+
+
+@pytest.mark.real_data
+def test_a_recipe_names_data_and_all_else(real_data: Path) -> None:
+    sources = open_sources(config(data_folder=real_data, set=("data.imbalance=50",)))
+    assert sources.recipe.loss.name == "dbm"
+    assert sources.images.split_counts() == {"train": 12608, "test": 10000}
+    assert len(sources.taxonomy.leaves) == 100
+
+
+def test_a_missing_set_says_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="taxonet data fetch cifar100-lt"):
+        open_sources(config(data_folder=tmp_path / "none"))
+
+
+def test_a_recipe_without_data_asks_for_photos(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="taxonet train PHOTOS --recipe method/dbm-bs"):
+        open_sources(config(images="method/dbm-bs"))
+
+
+def test_two_recipes_are_one_too_many() -> None:
+    with pytest.raises(ConfigError, match="Give photos, or one recipe"):
+        open_sources(config(recipe="taxonet"))
+
+
+def test_photos_come_with_the_usual_recipe(photos: Path) -> None:
+    sources = open_sources(
+        TrainConfig(images=photos / "images.csv", taxonomy=photos / "taxonomy.csv")
+    )
+    assert sources.recipe.loss.name == "dual_margin"
+    assert len(sources.taxonomy.leaves) == 5
