@@ -11,7 +11,7 @@ demo: $(VENV)/.core
 	$(BIN)/taxonet demo --out runs/demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto
 
 quick: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not slow and not real_data"

@@ -38,7 +38,7 @@ PARTS = torch.zeros(4, dtype=torch.int64)
 def step(name: str, key: int, *, part: Tensor = PARTS, probability: float = 1.0) -> float:
     output = objective(name, probability)(IMAGES, TARGET, part, keep=4, key=("step", key))
     assert output.images == int((part == 0).sum())
-    return output.loss.item()
+    return float(output.loss.item())
 
 
 def test_without_chance_nothing_is_mixed() -> None:

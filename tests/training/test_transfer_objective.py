@@ -23,9 +23,15 @@ class Features(nn.Module):
         self.seen: list[Tensor] = []
 
     def forward(self, images: Tensor) -> Tensor:
-        features = self.conv(images)
+        features: Tensor = self.conv(images)
         self.seen.append(features)
         return features.mean(dim=(2, 3))
+
+
+def features_of(one: TransferObjective) -> Features:
+    backbone = one.network.backbone
+    assert isinstance(backbone, Features)
+    return backbone
 
 
 def objective(**options: object) -> TransferObjective:
@@ -58,16 +64,16 @@ def run(one: TransferObjective) -> tuple[Tensor, dict[str, float]]:
 
 def test_only_tail_images_of_the_second_batch_change() -> None:
     one = objective()
-    plain = one.network.backbone.conv(IMAGES / 255)
+    plain = features_of(one).conv(IMAGES / 255)
     run(one)
-    changed = one.network.backbone.seen[-1]
+    changed = features_of(one).seen[-1]
     same = [bool(torch.allclose(changed[i], plain[i], atol=1e-6)) for i in range(6)]
     assert same == [True, True, True, False, True, False]
 
 
 def test_statistics_are_of_the_features_before_the_change() -> None:
     one = objective()
-    plain = one.network.backbone.conv(IMAGES / 255).detach()
+    plain = features_of(one).conv(IMAGES / 255).detach()
     run(one)
     for label in range(3):
         positions = plain[label == TARGET].movedim(1, -1).reshape(-1, 2)
@@ -84,7 +90,7 @@ def test_the_weights_of_tail_images_are_logged_and_in_their_range() -> None:
 def test_the_loss_weighs_tail_images_and_may_leave_the_first_batch_out() -> None:
     both, tail = objective(train_on="both"), objective(train_on="tail")
     loss = run(both)[0]
-    scores = both.network.head(both.network.backbone.seen[-1].mean(dim=(2, 3)))
+    scores = both.network.head(features_of(both).seen[-1].mean(dim=(2, 3)))
     each = nn.functional.cross_entropy(scores, TARGET, reduction="none")
     rebuilt = objective()
     _, figures = run(rebuilt)
@@ -98,9 +104,9 @@ def test_the_loss_weighs_tail_images_and_may_leave_the_first_batch_out() -> None
 def test_the_network_is_left_as_it_was() -> None:
     one = objective()
     run(one)
-    assert not one.network.backbone.conv._forward_hooks
+    assert not features_of(one).conv._forward_hooks
     plain = one.network(IMAGES / 255).embedding
-    torch.testing.assert_close(plain, one.network.backbone.conv(IMAGES / 255).mean(dim=(2, 3)))
+    torch.testing.assert_close(plain, features_of(one).conv(IMAGES / 255).mean(dim=(2, 3)))
 
 
 def test_heads_are_the_nearest_relatives_where_asked() -> None:
