@@ -59,6 +59,54 @@ _FLOWERS_COMMON = (
     "optimiser.learning_rate=0.05",
 )
 
+_TRANSFER = ("transfer.tail_shots=20", "transfer.covariance=lowrank")
+
+#: Losses first, one seed of all; what else a recipe can do after them.
+_METHOD_ROWS = (
+    Row("CE", "method/ce"),
+    Row("BS", "method/bs"),
+    Row("DBM-BS", "method/dbm-bs"),
+    Row("DBM-CE", "method/dbm-ce"),
+    Row("LDAM", "method/ldam"),
+    Row("class-balanced", "method/cb"),
+    Row("focal", "method/focal"),
+    Row("LA, tau = 0.5", "method/la", ("loss.tau=0.5",)),
+    Row("SphereFace", "method/sphereface"),
+    Row("ArcFace", "method/arcface"),
+    Row("CosFace", "method/cosface"),
+    Row("dual margin, max", "method/dual-margin", ("loss.normalise=max",)),
+    Row("CE-DRW", "method/ce-drw"),
+    Row("LDAM-DRW", "method/ldam-drw"),
+    Row("DBM-DRW", "method/dbm-drw"),
+    Row("CE + NCM", "ncm", on="CE"),
+    Row("CE + PC", "prototype", ("tau=0", "channel_temperature=false"), on="CE"),
+    Row("CE + PC + CDT + LA", "prototype", on="CE"),
+    Row("CE + cRT", "crt", on="CE"),
+    Row("CE + tau-norm", "tau_norm", on="CE"),
+    Row("CE + LWS", "lws", on="CE"),
+    Row("CE + MaxNorm", "max_norm", on="CE"),
+    Row("DBM-BS + PC + CDT + LA", "prototype", on="DBM-BS"),
+    Row(
+        "DBM-BS, norm-guided",
+        "method/dbm-norm-guided",
+        (_TAIL_OF_FLOWERS, "selection.probability=0.5"),
+    ),
+    Row("SMART", "method/smart", _TRANSFER),
+    Row("BS, SMART", "method/bs-smart", _TRANSFER),
+    Row("SMART, nearest relatives", "method/smart-relatives", _TRANSFER),
+    Row("class-balanced sampling", "method/class-balanced-sampling"),
+    Row("square-root sampling", "method/square-root-sampling"),
+    Row("progressive sampling", "method/progressive-sampling"),
+    Row("mixup", "method/mixup"),
+    Row("CutMix", "method/cutmix"),
+    Row("CMO", "method/cmo"),
+    Row("BS, CMO", "method/bs-cmo"),
+    Row("BCL", "method/bcl"),
+    Row("DBM-BCL", "method/dbm-bcl"),
+    Row("RIDE", "method/ride"),
+    Row("NCL", "method/ncl"),
+)
+
 _DBM = "dbm/cifar100-lt/"
 _WD = "CE, high weight decay"
 
@@ -124,6 +172,14 @@ TABLES = {
             levels=("class", "species", "genus", "family", "order"),
             seeds=(0,),
             caption="What TaxoNet's parts do there: one thing changed in row B, E, F.",
+        ),
+        TableSpec(
+            name="flowers102-methods",
+            prepare=datasets.flowers102,
+            common=_FLOWERS_COMMON,
+            rows=_METHOD_ROWS,
+            levels=("class", "species", "genus", "family", "order"),
+            caption="The same photos, backbone and schedule; every method with its defaults.",
         ),
         TableSpec(
             name="cifar100-lt",

@@ -1,6 +1,7 @@
 """The verb `train`: from photos and a recipe to a classifier folder."""
 
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +87,8 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
         # Bytes inside a table need a format that can hold them.
         suffix = "csv" if data.table.blobs is None else "parquet"
         data.table.save(config.out / f"split.{suffix}")
+    if show_progress and accelerator.is_main_process and trainer.about:
+        sys.stderr.write(f"{trainer.about}\n")
     position = trainer.fit()
     if accelerator.is_main_process and recipe.second_stage is not None:
         fit_second_stage(recipe, data, network, workers=config.workers, show_progress=show_progress)

@@ -48,6 +48,11 @@ class Objective(nn.Module, ABC):
         self.loss = loss
         self.mean, self.std = mean, std
 
+    @property
+    def about(self) -> str:
+        """What a user should know before the run starts; empty where there is nothing."""
+        return ""
+
     @abstractmethod
     def forward(
         self, images: Tensor, target: Tensor, part: Tensor, *, keep: int, key: tuple[Any, ...]

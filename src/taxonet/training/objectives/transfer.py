@@ -16,6 +16,7 @@ from taxonet.training.covariance import (
     ClassStatistics,
     HeadChoice,
     TransferOptions,
+    describe,
     prototype_similarity,
     transfer,
     weight_quantiles,
@@ -79,6 +80,14 @@ class TransferObjective(Objective):
         # In the state, so that a resumed epoch goes on with the similarities it began with.
         self.register_buffer("similarity", torch.as_tensor(start, dtype=torch.float32))
         self._choice: HeadChoice | None = None
+
+    @property
+    def about(self) -> str:
+        """What the statistics take."""
+        kept = self.statistics
+        return describe(
+            kept.classes, kept.channels, covariance=self.recipe.covariance, rank=self.recipe.rank
+        )
 
     def start_epoch(self, epoch: int) -> None:
         """Compare the classes anew where their weights decide which are similar."""
