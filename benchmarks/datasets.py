@@ -85,6 +85,14 @@ def cifar100_lt(data: Path, work: Path, seed: int) -> PreparedData:
     return PreparedData(images, taxonomy=None, val_share=0.0, calibration_share=0.0)
 
 
+def cifar10_lt(data: Path, work: Path, seed: int) -> PreparedData:
+    """CIFAR-10-LT of IF 100, each seed another draw; all images train, the last epoch is kept."""
+    images = work / "images.parquet"
+    if not images.exists():
+        benchmarks.cifar10_lt(data, imbalance=100, seed=seed).images.save(images)
+    return PreparedData(images, taxonomy=None, val_share=0.0, calibration_share=0.0)
+
+
 def leaves(data: Path, work: Path, seed: int) -> PreparedData:
     """Split the leaves 5 / 1 / 2 a species for train, val and test; none is left to calibrate."""
     table = open_images(data / "leaves" / "images")

@@ -2,6 +2,7 @@
 
 from taxonet.classifier.classifier import ScoredBatch, TaxonClassifier
 from taxonet.classifier.embedding import embed_to_file
+from taxonet.classifier.index import StoredEmbeddings, TrainingIndex, index_file
 from taxonet.classifier.parts import ClassifierParts
 from taxonet.classifier.prediction import PredictionSummary, predict_to_file
 from taxonet.classifier.restriction import classes_listed, classes_within, read_species_list
@@ -15,10 +16,13 @@ __all__ = [
     "Preprocessing",
     "RowMaker",
     "ScoredBatch",
+    "StoredEmbeddings",
     "TaxonClassifier",
+    "TrainingIndex",
     "classes_listed",
     "classes_within",
     "embed_to_file",
+    "index_file",
     "levels_with_classes",
     "predict_to_file",
     "read_species_list",

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from taxonet.cli import (
+    analyse,
     demo,
     doctor,
     draw_flora,
@@ -26,6 +27,7 @@ from taxonet.cli.options import verb
 from taxonet.cli.screen import say
 from taxonet.errors import ConfigError, TaxonetError
 from taxonet.recipes.verbs import (
+    AnalyseConfig,
     DemoConfig,
     EmbedConfig,
     EvaluateConfig,
@@ -79,6 +81,7 @@ data.command("import")(verb(ImportConfig, import_photos.run))
 app.command("train")(verb(TrainConfig, train.run))
 app.command("refit")(verb(RefitConfig, refit.run))
 app.command("evaluate")(verb(EvaluateConfig, evaluate.run))
+app.command("analyse")(verb(AnalyseConfig, analyse.run))
 app.command("predict")(verb(PredictConfig, predict.run))
 app.command("embed")(verb(EmbedConfig, embed.run))
 app.command("list")(listing.run)

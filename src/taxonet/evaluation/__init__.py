@@ -1,19 +1,27 @@
-"""Judges a classifier on a table of photos: every metric at every rank."""
+"""Judges a classifier on a table of photos, at every rank, and looks inside it."""
 
+from taxonet.evaluation.analyse import Analysis, analyse
 from taxonet.evaluation.figures import reliability_of, shown_levels
+from taxonet.evaluation.geometry import AngleSpread, ClassFigure, Geometry, measure_geometry
 from taxonet.evaluation.judge import CLASS_LEVEL, Judgement, LevelCounts, judge
 from taxonet.evaluation.matching import MatchedPhotos, match_photos
 from taxonet.evaluation.run import Evaluation, evaluate
 
 __all__ = [
     "CLASS_LEVEL",
+    "Analysis",
+    "AngleSpread",
+    "ClassFigure",
     "Evaluation",
+    "Geometry",
     "Judgement",
     "LevelCounts",
     "MatchedPhotos",
+    "analyse",
     "evaluate",
     "judge",
     "match_photos",
+    "measure_geometry",
     "reliability_of",
     "shown_levels",
 ]

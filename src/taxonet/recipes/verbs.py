@@ -115,6 +115,30 @@ class EvaluateConfig(Section):
     device: Device = Field("auto", description="Where to compute.")
 
 
+class AnalyseConfig(Section):
+    """Look inside a classifier: how embeddings, class means and class weights lie in space."""
+
+    classifier: Path = Field(
+        description="Classifier folder; its index has the embeddings of the training photos."
+    )
+    images: Path | None = Field(
+        None, description="Labelled photos to look at too; with splits, those of `split` are used."
+    )
+    split: str = Field("test", description="Split to look at, where the photos have splits.")
+    out: Path | None = Field(
+        None,
+        description="Folder for geometry.json and geometry.html (beside CLASSIFIER if left out).",
+    )
+    separability: bool = Field(
+        False,
+        description="Compute Fisher's separability however long it takes; otherwise it is left "
+        "out where there are too many pairs of classes for a quarter of an hour.",
+    )
+    batch_size: PositiveInt = Field(64, description="Photos per forward pass.")
+    workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
+    device: Device = Field("auto", description="Where to compute.")
+
+
 class PredictConfig(Section):
     """Name photos at the rank that can be vouched for."""
 

@@ -1,6 +1,7 @@
-"""One self-contained HTML file that shows how good a classifier is, and the plots in it."""
+"""One self-contained HTML file that shows how good a classifier is, or what is inside it."""
 
 from taxonet.report.examples import choose_right, choose_wrong, thumbnail_uri
+from taxonet.report.geometry import geometry_report, geometry_tables
 from taxonet.report.heatmap import genus_confusion
 from taxonet.report.html import render_html, write_html
 from taxonet.report.judgement import evaluation_report
@@ -37,6 +38,8 @@ __all__ = [
     "choose_wrong",
     "evaluation_report",
     "genus_confusion",
+    "geometry_report",
+    "geometry_tables",
     "long_tail",
     "norms_by_shot_group",
     "open_set_histogram",

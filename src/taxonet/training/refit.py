@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shutil import copyfile
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 
-from taxonet.classifier import Calibration, TaxonClassifier
+from taxonet.classifier import Calibration, TaxonClassifier, TrainingIndex, index_file
 from taxonet.data.loading import ImageDataset
 from taxonet.data.sources import open_images
-from taxonet.errors import CheckpointError, ConfigError, DataError
+from taxonet.errors import ConfigError, DataError
 from taxonet.files import atomic_folder
 from taxonet.models import Head, Network
 from taxonet.models import preprocessing as colours_of
@@ -27,8 +27,6 @@ from taxonet.training.second_stage import (
     SecondStage,
 )
 from taxonet.training.views import training_views
-
-_INDEX = Path("index") / "training.parquet"
 
 
 @dataclass(frozen=True)
@@ -113,8 +111,8 @@ def refit(config: RefitConfig, *, show_progress: bool = False) -> RefitResult:
         notes = [] if new.calibration.images else notes
     with atomic_folder(config.out) as folder:
         new.save(folder)
-        (folder / "index").mkdir()
-        (folder / _INDEX).write_bytes((config.classifier / _INDEX).read_bytes())
+        index_file(folder).parent.mkdir()
+        copyfile(index_file(config.classifier), index_file(folder))
     return RefitResult(config.out, tuple(notes))
 
 
@@ -139,17 +137,8 @@ def _fitted(
 
 
 def _stored_embeddings(classifier: Path) -> CachedEmbeddings:
-    path = classifier / _INDEX
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path} is missing: a second stage needs the embeddings of the training photos, which "
-            "`taxonet train` writes there."
-        )
-    table = pq.read_table(path, columns=["class", "embedding"])
-    rows = table.column("embedding").combine_chunks()
-    embeddings = rows.flatten().to_numpy().reshape(len(table), -1)  # (N, d)
-    targets = table.column("class").to_numpy().astype(np.int64)
-    return CachedEmbeddings(torch.from_numpy(embeddings.copy()), torch.from_numpy(targets))
+    embeddings, targets = TrainingIndex(classifier, wanted_by="a second stage").read()
+    return CachedEmbeddings(torch.from_numpy(embeddings), torch.from_numpy(targets))
 
 
 def _photos(path: Path, classifier: TaxonClassifier) -> TrainingData:

@@ -1,0 +1,170 @@
+"""The verb `analyse`: the geometry of a trained classifier."""
+
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taxonet.classifier import TaxonClassifier, TrainingIndex, index_file
+from taxonet.data.sources import open_images
+from taxonet.errors import ConfigError, DataError
+from taxonet.evaluation.geometry import (
+    SHRINKAGE,
+    TRAINING,
+    EmbeddedPhotos,
+    Geometry,
+    measure_geometry,
+    separability_operations,
+)
+from taxonet.evaluation.matching import match_photos
+from taxonet.metrics import PairwiseGeometry, score_margins
+from taxonet.models import ExpertHeads, Head
+from taxonet.progress import Progress
+from taxonet.recipes.verbs import AnalyseConfig
+from taxonet.version import __version__
+
+# A quarter of an hour, more or less.
+_OPERATIONS_AT_MOST = 1e12
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What an analysis found: figures for ``geometry.json``, and what the report draws from."""
+
+    classifier: TaxonClassifier
+    geometry: Geometry
+    figures: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def analyse(config: AnalyseConfig, *, show_progress: bool = False) -> Analysis:
+    """Measure how a classifier's embeddings, class means and class weights lie in space.
+
+    The embeddings of the training photos come from the classifier's index, and no training photo
+    is read. In memory they take 4 bytes a number, and Fisher's separability up to twice as much on
+    top.
+
+    Raises:
+        ConfigError: A classifier of several experts, which has no one vector a class.
+        CheckpointError: The classifier folder is incomplete.
+        DataError: No photo is left to look at, or files that cannot be understood.
+    """
+    classifier = TaxonClassifier.load(config.classifier, device=config.device)
+    vectors = class_vectors(classifier.network.head)
+    notes: list[str] = []
+    photos: dict[str, EmbeddedPhotos] = {}
+    if index_file(config.classifier).is_file():
+        photos[TRAINING] = _training_photos(config.classifier, shown=show_progress)
+    else:
+        notes.append(
+            "The classifier has no index, so nothing is said of its training photos and their "
+            "class means: `taxonet train` writes it."
+        )
+    unreadable: dict[str, str] = {}
+    if config.images is not None:
+        photos[config.split], unreadable = _embedded(classifier, config, shown=show_progress)
+    cheap = [name for name, found in photos.items() if config.separability or _is_cheap(found)]
+    notes += [
+        f"Fisher's separability is left out for the photos '{name}', whose pairs of classes would "
+        "take over a quarter of an hour: --separability computes it."
+        for name in photos
+        if name not in cheap
+    ]
+    geometry = measure_geometry(
+        [str(classifier.taxonomy.names[node]) for node in classifier.class_nodes],
+        classifier.class_counts,
+        vectors,
+        photos,
+        separability_of=cheap,
+    )
+    figures = {
+        "taxonet": __version__,
+        "classifier": str(config.classifier),
+        "images": None if config.images is None else str(config.images),
+        "recipe": classifier.parts.recipe.model_dump(),
+        "unreadable": unreadable,
+        "margin_unit": classifier.network.head.kind,
+        "shrinkage": SHRINKAGE,
+        "notes": notes,
+        **geometry_figures(geometry),
+    }
+    return Analysis(classifier, geometry, figures, tuple(notes))
+
+
+def class_vectors(head: Head) -> NDArray[np.float32]:
+    """Return the vector of each class in a head: its weights or its prototype, ``(c, d)``.
+
+    Raises:
+        ConfigError: Several experts.
+    """
+    if isinstance(head, ExpertHeads):
+        raise ConfigError(
+            "`analyse` looks at one vector a class, but this classifier has the heads of "
+            f"{len(head.heads)} experts. `taxonet refit CLASSIFIER --stage ncm` (or prototype, or "
+            "crt) gives it one head on the embeddings of all experts, which can be analysed."
+        )
+    found: NDArray[np.float32] = head.weight.detach().float().cpu().numpy()
+    return found
+
+
+def geometry_figures(geometry: Geometry) -> dict[str, Any]:
+    """Return a geometry as plain values for JSON."""
+    return {**asdict(geometry), "pairs": {k: _by_name(v) for k, v in geometry.pairs.items()}}
+
+
+def _by_name(pairs: PairwiseGeometry) -> dict[str, Any]:
+    named = {f"{one}-{other}": asdict(found) for (one, other), found in pairs.by_groups.items()}
+    return {"all-all": asdict(pairs.overall), **named}
+
+
+def _training_photos(classifier: Path, *, shown: bool) -> EmbeddedPhotos:
+    index = TrainingIndex(classifier, wanted_by="the geometry of training")
+    if shown:
+        mib = 4 * index.images * index.features / 2**20
+        sys.stderr.write(
+            f"The index holds {index.images:,} embeddings of {index.features:,} numbers: "
+            f"{mib:,.0f} MiB, with Fisher's separability up to {3 * mib:,.0f} MiB.\n"
+        )
+    return EmbeddedPhotos(*index.read())
+
+
+def _is_cheap(photos: EmbeddedPhotos) -> bool:
+    cost = separability_operations(photos.targets, photos.embeddings.shape[1])
+    return cost <= _OPERATIONS_AT_MOST
+
+
+def _embedded(
+    classifier: TaxonClassifier, config: AnalyseConfig, *, shown: bool
+) -> tuple[EmbeddedPhotos, dict[str, str]]:
+    """Embed the photos of the split whose taxa are classes; say which could not be read."""
+    assert config.images is not None
+    table = open_images(config.images)
+    table = table.split(config.split) if "split" in table.frame else table
+    matched = match_photos(table, classifier.taxonomy, classifier.class_nodes)
+    targets = np.searchsorted(classifier.class_nodes, matched.nodes)
+    embeddings, margins, rows = [], [], []
+    unreadable: dict[str, str] = {}
+    known, start = matched.known, 0
+    named = ((known.name(row), known.source(row)) for row in range(len(known)))
+    with Progress("looking", len(targets), shown=shown) as progress:
+        for batch in classifier.score(named, batch_size=config.batch_size, workers=config.workers):
+            good = [start + p for p in range(len(batch.names)) if p not in batch.broken]
+            unreadable |= {batch.names[place]: why for place, why in batch.broken.items()}
+            start += len(batch.names)
+            progress.advance(len(batch.names))
+            scores = batch.logits.numpy() / classifier.network.head.scale
+            embeddings.append(batch.embedding.numpy())
+            margins.append(score_margins(scores, targets[good]))
+            rows += good
+    if not rows:
+        raise DataError(
+            f"{config.images}: none of {len(table)} photos can be read and is of a taxon that the "
+            f"classifier knows ({len(unreadable)} unreadable, {sum(matched.dropped.values())} of "
+            f"other labels: {', '.join(list(matched.dropped)[:5]) or 'none'}). Labels must be "
+            "those of its taxonomy, and paths are relative to the manifest's folder."
+        )
+    found = EmbeddedPhotos(np.concatenate(embeddings), targets[rows], np.concatenate(margins))
+    return found, unreadable
