@@ -1,13 +1,22 @@
 """What several rooms' tests stand on: small photos, and a classifier that needs no training."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from taxonet.classifier import Calibration, ClassifierParts, Preprocessing, TaxonClassifier
+from taxonet.classifier import (
+    Calibration,
+    ClassifierParts,
+    Preprocessing,
+    TaxonClassifier,
+    index_file,
+)
 from taxonet.models import build_network
 from taxonet.recipes import ModelRecipe, PartChoice, Recipe
 from taxonet.seeds import generator
@@ -79,6 +88,24 @@ def tiny_parts(
     )
     _look_like_photos(parts)
     return parts
+
+
+def save_index(
+    classifier: Path, embeddings: np.ndarray, targets: Sequence[int], *, rows: int = 1024
+) -> None:
+    """Write the index of training photos in groups of some rows, as `taxonet train` does."""
+    schema = pa.schema(
+        [
+            ("image", pa.string()),
+            ("class", pa.int32()),
+            ("embedding", pa.list_(pa.float32(), embeddings.shape[1])),
+        ]
+    )
+    path = index_file(classifier)
+    path.parent.mkdir(parents=True)
+    columns = {"image": [f"{k}.jpg" for k in range(len(targets))], "class": targets}
+    table = pa.table({**columns, "embedding": list(embeddings)}, schema=schema)
+    pq.write_table(table, path, row_group_size=rows)
 
 
 def _look_like_photos(parts: ClassifierParts) -> None:

@@ -3,29 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from taxonet.classifier import TrainingIndex, index_file
+from taxonet.classifier import TrainingIndex
 from taxonet.errors import CheckpointError
 from taxonet.seeds import generator
-
-
-def write(classifier: Path, embeddings: np.ndarray, targets: list[int], *, rows: int) -> None:
-    """Write an index in groups of some rows, with the columns that are not read here."""
-    schema = pa.schema(
-        [
-            ("image", pa.string()),
-            ("class", pa.int32()),
-            ("embedding", pa.list_(pa.float32(), embeddings.shape[1])),
-        ]
-    )
-    path = index_file(classifier)
-    path.parent.mkdir(parents=True)
-    columns = {"image": [f"{k}.jpg" for k in range(len(targets))], "class": targets}
-    table = pa.table({**columns, "embedding": list(embeddings)}, schema=schema)
-    pq.write_table(table, path, row_group_size=rows)
+from tests.helpers import save_index
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 7, 100])
@@ -35,7 +18,7 @@ def test_rows_come_back_in_order_however_they_are_cut(
     monkeypatch.setattr("taxonet.classifier.index._ROWS_AT_ONCE", at_once)
     embeddings = generator("index").normal(size=(23, 5)).astype(np.float32)
     targets = generator("index", "targets").integers(0, 4, 23).tolist()
-    write(tmp_path, embeddings, targets, rows=9)
+    save_index(tmp_path, embeddings, targets, rows=9)
     index = TrainingIndex(tmp_path, wanted_by="a test")
     assert (index.images, index.features) == (23, 5)
     found = index.read()
@@ -45,7 +28,7 @@ def test_rows_come_back_in_order_however_they_are_cut(
 
 
 def test_an_index_without_photos(tmp_path: Path) -> None:
-    write(tmp_path, np.zeros((0, 4), dtype=np.float32), [], rows=1)
+    save_index(tmp_path, np.zeros((0, 4), dtype=np.float32), [], rows=1)
     found = TrainingIndex(tmp_path, wanted_by="a test").read()
     assert (found.embeddings.shape, found.targets.shape) == ((0, 4), (0,))
 

@@ -136,3 +136,22 @@ def test_names_that_are_no_text_are_shown_escaped(
     (row,) = rows_of(tmp_path / "rows.csv")
     assert row["image"] == f"{photos}/caf\\udce9.png"
     assert row["scientificName"] == "Rosa gallica"
+
+
+def test_analyse_prints_tables_and_writes_the_report(
+    taxonet: Command, saved: Path, photos: Path, tmp_path: Path
+) -> None:
+    names = ("Betulaceae", "Rubus", "Acer", "Rosa canina", "Rosa gallica", "Acer rubrum")
+    table = photos / "labels.csv"
+    rows = [f"{seed}.png,{name}" for seed, name in enumerate(names)]
+    table.write_text("\n".join(["image,taxon", *rows]), encoding="utf-8")
+    ran = taxonet(
+        "analyse", saved, "--images", table, "--out", tmp_path / "inside", "--device", "cpu"
+    )
+    assert ran.code == 0, ran.err
+    assert "Norms of the vectors of classes" in ran.out
+    assert "1 photos could not be read" in ran.message
+    figures = json.loads((tmp_path / "inside" / "geometry.json").read_text(encoding="utf-8"))
+    assert figures["photos"]["test"]["images"] == 5
+    page = (tmp_path / "inside" / "geometry.html").read_text(encoding="utf-8")
+    assert "How near is a photo to its class?" in page

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from taxonet.classifier import TaxonClassifier
+from taxonet.classifier import TaxonClassifier, read_trail
 from taxonet.errors import CheckpointError, ConfigError, DataError
+from taxonet.metrics import pairwise_geometry
 from taxonet.models import LinearHead
 from taxonet.models.prototype import PrototypeHead
 from taxonet.recipes.verbs import RefitConfig
@@ -34,6 +35,29 @@ def test_a_stage_in_the_recipe_gives_the_head_that_refit_gives(
     assert isinstance(heads[0], PrototypeHead)
     for name, value in heads[0].state_dict().items():
         torch.testing.assert_close(value, heads[1].state_dict()[name], rtol=1e-4, atol=1e-5)
+
+
+def test_the_trail_of_the_stage_is_kept(photos: Path, run: Path, tmp_path: Path) -> None:
+    """It ends where the head that was kept is."""
+    changes = ("second_stage={stage: {name: prototype, epochs: 3, batch_size: 4}}",)
+    trained = train(config(photos, tmp_path / "run", *changes)).classifier
+    refitted = refit(
+        RefitConfig(
+            classifier=run / "classifier",
+            stage="prototype",
+            set=("epochs=3", "batch_size=4"),
+            out=tmp_path / "later",
+        )
+    ).classifier
+    for classifier in (trained, refitted):
+        trail = read_trail(classifier)
+        weight = TaxonClassifier.load(classifier).network.head.weight.detach().numpy()
+        ends = pairwise_geometry(weight, ["any"] * len(weight), order=["any"]).overall
+        assert trail[0].batches == 0
+        assert trail[-1].pairs["all-all"].distance == pytest.approx(ends.distance)
+        assert trail[0].pairs["all-all"] != trail[-1].pairs["all-all"]
+    nothing_fitted = RefitConfig(classifier=run / "classifier", stage="ncm", out=tmp_path / "ncm")
+    assert read_trail(refit(nothing_fitted).classifier) == ()
 
 
 @pytest.mark.parametrize("stage", ["ncm", "crt", "tau_norm"])

@@ -182,10 +182,11 @@ def test_progress_ends_at_the_total(name: str) -> None:
         head=data.head,
         class_counts=COUNTS,
         seed=0,
-        on_progress=lambda done, total: seen.append((done, total)),
+        on_step=lambda done, total, _: seen.append((done, total)),
     )
     batches = options.get("epochs", 0) * math.ceil(sum(COUNTS) / options.get("batch_size", 1))
-    assert seen == [(done, batches) for done in range(1, batches + 1)]
+    # A stage that fits nothing has nothing to tell.
+    assert seen == ([(done, batches) for done in range(batches + 1)] if batches else [])
 
 
 @every_stage

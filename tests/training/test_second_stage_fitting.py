@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from taxonet.errors import ConfigError
 from taxonet.losses import CrossEntropyLoss
 from taxonet.models import LinearHead
-from taxonet.training.second_stage import CachedEmbeddings, OnProgress
+from taxonet.training.second_stage import CachedEmbeddings, OnStep
 from taxonet.training.second_stage.base import StageInput
 from taxonet.training.second_stage.fitting import (
     Schedule,
@@ -21,11 +21,11 @@ from taxonet.training.stopping import TrainingStopped
 TARGETS = torch.tensor([0] * 30 + [1] * 5 + [2])
 
 
-def given_set(on_progress: OnProgress | None = None) -> StageInput:
+def given_set(on_step: OnStep | None = None) -> StageInput:
     rng = np.random.default_rng(0)
     embeddings = torch.from_numpy(rng.standard_normal((36, 4))).float()
     source = CachedEmbeddings(embeddings, TARGETS)
-    return StageInput(source, LinearHead(4, 3), torch.tensor([30, 5, 1]), 0, on_progress)
+    return StageInput(source, LinearHead(4, 3), torch.tensor([30, 5, 1]), 0, on_step)
 
 
 def batches(seed: int = 0, epoch: int = 1) -> list[list[int]]:
@@ -88,7 +88,7 @@ def test_progress_and_projections_come_after_each_batch() -> None:
     module = FromZero()
     fit_head(
         module,
-        given_set(lambda done, total: seen.append((done, total))),
+        given_set(lambda done, total, fitted: seen.append((done, total, fitted is module))),
         CrossEntropyLoss([30, 5, 1]),
         [{"params": [module.weight], "lr": 0.5}],
         epochs=2,
@@ -96,7 +96,7 @@ def test_progress_and_projections_come_after_each_batch() -> None:
         schedule="constant",
         after_step=lambda: projected.append(module.weight.detach().clone()),
     )
-    assert seen == [(done, 8) for done in range(1, 9)]
+    assert seen == [(done, 8, True) for done in range(9)]
     assert len(projected) == 8
     assert torch.equal(projected[-1], module.weight)
     assert module.weight.grad is None

@@ -8,6 +8,7 @@ from taxonet.classifier.prediction import PredictionSummary, predict_to_file
 from taxonet.classifier.restriction import classes_listed, classes_within, read_species_list
 from taxonet.classifier.rows import RowMaker, levels_with_classes
 from taxonet.classifier.settings import Calibration, Preprocessing
+from taxonet.classifier.trail import TrailPoint, read_trail, write_trail
 
 __all__ = [
     "Calibration",
@@ -18,6 +19,7 @@ __all__ = [
     "ScoredBatch",
     "StoredEmbeddings",
     "TaxonClassifier",
+    "TrailPoint",
     "TrainingIndex",
     "classes_listed",
     "classes_within",
@@ -26,4 +28,6 @@ __all__ = [
     "levels_with_classes",
     "predict_to_file",
     "read_species_list",
+    "read_trail",
+    "write_trail",
 ]

@@ -43,6 +43,11 @@ class PairwiseGeometry:
     overall: PairMeans
     by_groups: dict[tuple[str, str], PairMeans]
 
+    def by_name(self) -> dict[str, PairMeans]:
+        """Return all of it by names: ``all-all``, then the two groups, as in ``head-tail``."""
+        named = {f"{one}-{other}": found for (one, other), found in self.by_groups.items()}
+        return {"all-all": self.overall, **named}
+
 
 def angles_to_centers(embeddings: ArrayLike, targets: ArrayLike, centers: ArrayLike) -> FloatArray:
     """Return the angle between each embedding and the centre of its class, in degrees.
@@ -142,6 +147,8 @@ def pairwise_geometry(
         (2, -0.5)
         >>> found.by_groups["tail", "tail"]
         PairMeans(pairs=0, distance=None, cosine=None)
+        >>> list(found.by_name())
+        ['all-all', 'head-head', 'head-tail', 'tail-tail']
     """
     rows = finite_matrix(vectors, "vectors").astype(np.float64)
     members = group_members(group_of, order=order, length=len(rows), what="classes")  # (G, c)

@@ -5,17 +5,20 @@ from dataclasses import astuple
 from taxonet.data.long_tail import SHOT_GROUPS
 from taxonet.evaluation import Analysis, ClassFigure, Geometry
 from taxonet.evaluation.geometry import EVERY, HEAD, SHRINKAGE
-from taxonet.metrics import PairMeans
 from taxonet.report.geometry_plots import (
     angles_by_shot_group,
     means_by_shot_group,
     norms_against_class_size,
     pair_means,
+    separation_in_fitting,
 )
 from taxonet.report.structure import Cell, Column, Figure, ReportData, Section, Table
 
 _GROUPS = (*SHOT_GROUPS, EVERY)
 _MANY, _FEW = SHOT_GROUPS[0], SHOT_GROUPS[-1]
+#: The pairs that the paper plots: all, and those of head and tail classes.
+_PAIRS = ("all-all", f"{_MANY}-{_MANY}", f"{_MANY}-{_FEW}", f"{_FEW}-{_FEW}")
+_OF_PAIRS = ("distance", "cosine")
 
 
 def geometry_report(analysis: Analysis, *, title: str) -> ReportData:
@@ -25,6 +28,7 @@ def geometry_report(analysis: Analysis, *, title: str) -> ReportData:
         _separability_section(analysis.geometry),
         _norm_section(analysis.geometry),
         _pair_section(analysis.geometry),
+        _trail_section(analysis),
         _margin_section(analysis),
     )
     return ReportData(
@@ -39,16 +43,6 @@ def geometry_tables(analysis: Analysis) -> list[Table]:
     """Return the tables of the report, for a terminal."""
     report = geometry_report(analysis, title="")
     return [table for section in report.sections for table in section.tables]
-
-
-def pairs_shown(geometry: Geometry, kind: str) -> dict[str, PairMeans]:
-    """Return the pairs that the paper plots: all, and those of head and tail classes."""
-    pairs = geometry.pairs[kind]
-    shown = ((_MANY, _MANY), (_MANY, _FEW), (_FEW, _FEW))
-    return {
-        "all-all": pairs.overall,
-        **{f"{one}-{other}": pairs.by_groups[one, other] for one, other in shown},
-    }
 
 
 def _facts(analysis: Analysis) -> tuple[tuple[str, str], ...]:
@@ -159,10 +153,14 @@ def _pair_section(geometry: Geometry) -> Section:
         Column("mean distance", decimals=3),
         Column("mean cosine", decimals=3),
     )
+    shown = {
+        kind: {name: found.by_name()[name] for name in _PAIRS}
+        for kind, found in geometry.pairs.items()
+    }
     rows = tuple(
         (kind, name, found.pairs, found.distance, found.cosine)
-        for kind in geometry.pairs
-        for name, found in pairs_shown(geometry, kind).items()
+        for kind, pairs in shown.items()
+        for name, found in pairs.items()
     )
     return Section(
         "How far apart are classes?",
@@ -174,9 +172,44 @@ def _pair_section(geometry: Geometry) -> Section:
         tables=(Table("Distances and cosines between vectors of classes.", columns, rows),),
         figures=(
             Figure(
-                pair_means(pairs_shown(geometry, HEAD)),
+                pair_means(shown[HEAD]),
                 "Mean distance and cosine between the vectors of the head.",
                 "A bar for each kind of pair; the table has its numbers.",
+            ),
+        ),
+    )
+
+
+def _trail_section(analysis: Analysis) -> Section | None:
+    if not analysis.trail:
+        return None
+    columns = (
+        Column("batches"),
+        *(Column(f"{what}, {name}", decimals=3) for what in _OF_PAIRS for name in _PAIRS),
+    )
+    rows = tuple(
+        (
+            point.batches,
+            *(getattr(point.pairs[name], what) for what in _OF_PAIRS for name in _PAIRS),
+        )
+        for point in (analysis.trail[0], analysis.trail[-1])
+    )
+    return Section(
+        "How did classes move in the second stage?",
+        paragraphs=(
+            "The same distances and cosines while the second stage was fitted. Prototypes start on "
+            "class means and should come apart, those of rare classes least (Learning Prototype "
+            "Classifiers for Long-Tailed Recognition, Figure 3).",
+        ),
+        tables=(Table("Before the first and after the last batch.", columns, rows),),
+        figures=(
+            Figure(
+                separation_in_fitting(
+                    [point.batches for point in analysis.trail],
+                    [{name: point.pairs[name] for name in _PAIRS} for point in analysis.trail],
+                ),
+                "Mean distance and cosine between the vectors of classes, by batches done.",
+                "A line for each kind of pair, in two panels; the table has its ends.",
             ),
         ),
     )

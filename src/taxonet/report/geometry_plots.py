@@ -108,6 +108,27 @@ def pair_means(pairs: Mapping[str, PairMeans]) -> str:
     return draw_svg(paint)
 
 
+def separation_in_fitting(batches: Sequence[int], pairs: Sequence[Mapping[str, PairMeans]]) -> str:
+    """Draw mean distance and mean cosine of each kind of pair against the batches done.
+
+    Args:
+        batches: Batches done at each look.
+        pairs: The pairs at each look, of the same kinds every time.
+    """
+
+    def paint(figure: Figure) -> None:
+        panels = dict(zip(("distance", "cosine"), figure.subplots(1, 2), strict=True))
+        for what, axes in panels.items():
+            for colour, name in zip(COLOURS, pairs[0], strict=False):
+                means = [getattr(look[name], what) for look in pairs]
+                if None not in means:
+                    axes.plot(batches, means, color=colour, label=name)
+            axes.set(xlabel="batches", ylabel=f"mean {what}")
+        panels["cosine"].legend(loc="best")
+
+    return draw_svg(paint)
+
+
 def means_by_shot_group(means: Mapping[str, Mapping[str, float | None]], *, ylabel: str) -> str:
     """Draw a bar for each shot group, side by side for each set of photos.
 

@@ -6,8 +6,16 @@ from shutil import copyfile
 
 import numpy as np
 import torch
+from torch import nn
 
-from taxonet.classifier import Calibration, TaxonClassifier, TrainingIndex, index_file
+from taxonet.classifier import (
+    Calibration,
+    TaxonClassifier,
+    TrailPoint,
+    TrainingIndex,
+    index_file,
+    write_trail,
+)
 from taxonet.data.loading import ImageDataset
 from taxonet.data.sources import open_images
 from taxonet.errors import ConfigError, DataError
@@ -25,6 +33,7 @@ from taxonet.training.second_stage import (
     EmbeddingSource,
     PhotoEmbeddings,
     SecondStage,
+    Trail,
 )
 from taxonet.training.views import training_views
 
@@ -44,8 +53,8 @@ def fit_second_stage(
     *,
     workers: int = 0,
     show_progress: bool = False,
-) -> None:
-    """Put the head of the recipe's second stage in the place of the network's.
+) -> list[TrailPoint]:
+    """Put the head of the recipe's second stage in the place of the network's; return its trail.
 
     Raises:
         ConfigError: The stage does not work on the head that it finds.
@@ -68,7 +77,7 @@ def fit_second_stage(
         workers=workers,
         shown=show_progress,
     )
-    network.head = _fitted(
+    network.head, trail = _fitted(
         choice.stage,
         source,
         network,
@@ -76,6 +85,7 @@ def fit_second_stage(
         seed=recipe.seed,
         shown=show_progress,
     )
+    return trail
 
 
 def refit(config: RefitConfig, *, show_progress: bool = False) -> RefitResult:
@@ -95,7 +105,7 @@ def refit(config: RefitConfig, *, show_progress: bool = False) -> RefitResult:
     stage = PartChoice.model_validate({"name": config.stage, **read_overrides(config.set)})
     recipe = old.parts.recipe.model_copy(update={"second_stage": SecondStageRecipe(stage=stage)})
     network = old.parts.network
-    network.head = _fitted(
+    network.head, trail = _fitted(
         stage,
         _stored_embeddings(config.classifier),
         network,
@@ -111,6 +121,7 @@ def refit(config: RefitConfig, *, show_progress: bool = False) -> RefitResult:
         notes = [] if new.calibration.images else notes
     with atomic_folder(config.out) as folder:
         new.save(folder)
+        write_trail(folder, trail)
         index_file(folder).parent.mkdir()
         copyfile(index_file(config.classifier), index_file(folder))
     return RefitResult(config.out, tuple(notes))
@@ -124,16 +135,23 @@ def _fitted(
     counts: list[int],
     seed: int,
     shown: bool,
-) -> Head:
+) -> tuple[Head, list[TrailPoint]]:
     stage: SecondStage = SECOND_STAGES.build(choice.name, choice.options)
+    trail = Trail(counts)
     with Progress(f"second stage {choice.name}", None, shown=shown) as progress:
-        return stage.fit(
+
+        def follow(done: int, total: int, module: nn.Module) -> None:
+            progress.advance(min(done, 1), note=f"{done}/{total} batches")
+            trail(done, total, module)
+
+        head = stage.fit(
             source,
             head=network.head,
             class_counts=counts,
             seed=seed,
-            on_progress=lambda done, of: progress.advance(note=f"{done}/{of} batches"),
+            on_step=follow,
         )
+    return head, trail.points
 
 
 def _stored_embeddings(classifier: Path) -> CachedEmbeddings:

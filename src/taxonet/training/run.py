@@ -9,7 +9,14 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from taxonet.classifier import Calibration, ClassifierParts, Preprocessing, TaxonClassifier
+from taxonet.classifier import (
+    Calibration,
+    ClassifierParts,
+    Preprocessing,
+    TaxonClassifier,
+    TrailPoint,
+    write_trail,
+)
 from taxonet.devices import pick_device
 from taxonet.errors import ConfigError
 from taxonet.files import atomic_folder, write_json, write_text
@@ -90,8 +97,11 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
     if show_progress and accelerator.is_main_process and trainer.about:
         sys.stderr.write(f"{trainer.about}\n")
     position = trainer.fit()
+    trail: list[TrailPoint] = []
     if accelerator.is_main_process and recipe.second_stage is not None:
-        fit_second_stage(recipe, data, network, workers=config.workers, show_progress=show_progress)
+        trail = fit_second_stage(
+            recipe, data, network, workers=config.workers, show_progress=show_progress
+        )
     classifier = _classifier(recipe, data, network, device=config.device)
     if accelerator.is_main_process:
         if position.broken:
@@ -99,6 +109,7 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
         classifier = calibrated(classifier, data, workers=config.workers)
         with atomic_folder(config.out / "classifier") as folder:
             classifier.save(folder)
+            write_trail(folder, trail)
             write_index(folder, classifier, data, workers=config.workers, shown=show_progress)
             _keep_metrics(config.out / "classifier", folder)
     return TrainResult(

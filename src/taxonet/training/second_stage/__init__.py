@@ -1,6 +1,6 @@
 """Second stages: a new head on the embeddings of a trained network, whose backbone stays."""
 
-from taxonet.training.second_stage.base import OnProgress, SecondStage
+from taxonet.training.second_stage.base import OnStep, SecondStage
 from taxonet.training.second_stage.crt import ClassifierRetraining
 from taxonet.training.second_stage.embeddings import CachedEmbeddings, EmbeddingSource, class_means
 from taxonet.training.second_stage.lws import LearnableWeightScaling
@@ -9,6 +9,7 @@ from taxonet.training.second_stage.ncm import NearestClassMean
 from taxonet.training.second_stage.photos import PhotoEmbeddings
 from taxonet.training.second_stage.prototypes import PrototypeLearning
 from taxonet.training.second_stage.tau_norm import TauNormalisation
+from taxonet.training.second_stage.trail import Trail
 
 __all__ = [
     "CachedEmbeddings",
@@ -17,10 +18,11 @@ __all__ = [
     "LearnableWeightScaling",
     "MaxNorm",
     "NearestClassMean",
-    "OnProgress",
+    "OnStep",
     "PhotoEmbeddings",
     "PrototypeLearning",
     "SecondStage",
     "TauNormalisation",
+    "Trail",
     "class_means",
 ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from taxonet.errors import ConfigError, DataError
 from taxonet.losses import ClassCounts
@@ -14,8 +14,9 @@ from taxonet.losses.checks import check_class_counts
 from taxonet.models import Head, LinearHead
 from taxonet.training.second_stage.embeddings import EmbeddingSource, check_embeddings
 
-#: Called after each batch with the batches done and the batches of the whole stage.
-OnProgress = Callable[[int, int], None]
+#: Called before the first batch and after each: the batches done, those of the whole stage, and the
+#: module that is fitted, which must stay as it is.
+OnStep = Callable[[int, int, nn.Module], None]
 
 HeadKind = TypeVar("HeadKind", bound=Head)
 
@@ -29,14 +30,14 @@ class StageInput:
         head: The head of stage 1, which stays as it is.
         class_counts: Training images of each class, int64 ``(c,)``.
         seed: The key of all draws.
-        on_progress: Called after each batch, or None.
+        on_step: See `OnStep`; or None.
     """
 
     source: EmbeddingSource
     head: Head
     class_counts: Tensor
     seed: int
-    on_progress: OnProgress | None = None
+    on_step: OnStep | None = None
 
     @property
     def device(self) -> torch.device:
@@ -53,6 +54,11 @@ class StageInput:
                 f"but the source gives {embeddings.shape[1]}. Take both from one network."
             )
         return embeddings, targets
+
+    def report(self, done: int, total: int, module: nn.Module) -> None:
+        """Tell who asked for it how far the fitting is."""
+        if self.on_step is not None:
+            self.on_step(done, total, module)
 
     def linear_head(self) -> LinearHead:
         """Return the head of stage 1, for stages that only work on a linear one."""
@@ -88,7 +94,7 @@ class SecondStage(ABC):
         head: Head,
         class_counts: ClassCounts,
         seed: int,
-        on_progress: OnProgress | None = None,
+        on_step: OnStep | None = None,
     ) -> Head:
         """Return the new head, on the device of the old one and in float32.
 
@@ -97,7 +103,7 @@ class SecondStage(ABC):
             head: The head of stage 1.
             class_counts: Training images of each class, integers ``(c,)``, each at least 1.
             seed: The key of all draws.
-            on_progress: Called after each batch with the batches done and their total.
+            on_step: See `OnStep`; stages that fit nothing never call it.
 
         Raises:
             ConfigError: A head of stage 1 that the stage cannot work on.
@@ -111,7 +117,7 @@ class SecondStage(ABC):
                 f"class_counts name {len(counts)} classes, but the head of stage 1 has "
                 f"{head.classes}. Take both from the same classes."
             )
-        return self.new_head(StageInput(source, head, counts, seed, on_progress))
+        return self.new_head(StageInput(source, head, counts, seed, on_step))
 
     @abstractmethod
     def new_head(self, given: StageInput) -> Head:

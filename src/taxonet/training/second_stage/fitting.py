@@ -100,6 +100,8 @@ def fit_head(
             epoch=epoch,
         )
         total = epochs * len(batches)
+        if epoch == 1:
+            given.report(0, total, module)
         for step, rows in enumerate(batches, start=(epoch - 1) * len(batches)):
             _set_rates(optimiser, peaks, _share_of_peak(schedule, step, total))
             own = rows.to(embeddings.device)
@@ -113,8 +115,7 @@ def fit_head(
             _check_finite([value], step=step, rate=peaks[0])
             if after_step is not None:
                 after_step()
-            if given.on_progress is not None:
-                given.on_progress(step + 1, total)
+            given.report(step + 1, total, module)
     _check_finite(module.parameters(), step=total - 1, rate=peaks[0])
 
 

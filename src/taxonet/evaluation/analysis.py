@@ -1,14 +1,20 @@
 """The verb `analyse`: the geometry of a trained classifier."""
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from taxonet.classifier import TaxonClassifier, TrainingIndex, index_file
+from taxonet.classifier import (
+    TaxonClassifier,
+    TrailPoint,
+    TrainingIndex,
+    index_file,
+    read_trail,
+)
 from taxonet.data.sources import open_images
 from taxonet.errors import ConfigError, DataError
 from taxonet.evaluation.geometry import (
@@ -20,7 +26,7 @@ from taxonet.evaluation.geometry import (
     separability_operations,
 )
 from taxonet.evaluation.matching import match_photos
-from taxonet.metrics import PairwiseGeometry, score_margins
+from taxonet.metrics import score_margins
 from taxonet.models import ExpertHeads, Head
 from taxonet.progress import Progress
 from taxonet.recipes.verbs import AnalyseConfig
@@ -32,10 +38,19 @@ _OPERATIONS_AT_MOST = 1e12
 
 @dataclass(frozen=True)
 class Analysis:
-    """What an analysis found: figures for ``geometry.json``, and what the report draws from."""
+    """What an analysis found: figures for ``geometry.json``, and what the report draws from.
+
+    Attributes:
+        classifier: What was looked into.
+        geometry: How its classes lie now.
+        trail: How they moved while the second stage was fitted; empty without one.
+        figures: All of it as plain values.
+        notes: What is left out, and why.
+    """
 
     classifier: TaxonClassifier
     geometry: Geometry
+    trail: tuple[TrailPoint, ...]
     figures: dict[str, Any]
     notes: tuple[str, ...]
 
@@ -80,6 +95,7 @@ def analyse(config: AnalyseConfig, *, show_progress: bool = False) -> Analysis:
         photos,
         separability_of=cheap,
     )
+    trail = read_trail(config.classifier)
     figures = {
         "taxonet": __version__,
         "classifier": str(config.classifier),
@@ -90,8 +106,9 @@ def analyse(config: AnalyseConfig, *, show_progress: bool = False) -> Analysis:
         "shrinkage": SHRINKAGE,
         "notes": notes,
         **geometry_figures(geometry),
+        "second_stage": [asdict(point) for point in trail],
     }
-    return Analysis(classifier, geometry, figures, tuple(notes))
+    return Analysis(classifier, geometry, trail, figures, tuple(notes))
 
 
 def class_vectors(head: Head) -> NDArray[np.float32]:
@@ -112,12 +129,12 @@ def class_vectors(head: Head) -> NDArray[np.float32]:
 
 def geometry_figures(geometry: Geometry) -> dict[str, Any]:
     """Return a geometry as plain values for JSON."""
-    return {**asdict(geometry), "pairs": {k: _by_name(v) for k, v in geometry.pairs.items()}}
-
-
-def _by_name(pairs: PairwiseGeometry) -> dict[str, Any]:
-    named = {f"{one}-{other}": asdict(found) for (one, other), found in pairs.by_groups.items()}
-    return {"all-all": asdict(pairs.overall), **named}
+    pairs = {
+        kind: {name: asdict(means) for name, means in found.by_name().items()}
+        for kind, found in geometry.pairs.items()
+    }
+    # The pairs by tuples of groups are no keys of JSON.
+    return {**asdict(replace(geometry, pairs={})), "pairs": pairs}
 
 
 def _training_photos(classifier: Path, *, shown: bool) -> EmbeddedPhotos:
