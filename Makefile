@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Folder of the raw data sets (docs/results.md) for the benchmarks that need one.
 DATA ?=
 
-.PHONY: demo test quick lint format docs bench check-all clean
+.PHONY: demo test quick lint format docs bench check-all check-oldest check-newest clean
 
 demo: $(VENV)/.core
 	$(BIN)/taxonet demo --out runs/demo
@@ -33,8 +33,18 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.flora_difficulty
 	$(if $(DATA),$(BIN)/python -m benchmarks.taxonomy_speed --data $(DATA),@echo "With DATA=folder, the taxonomy's speed is measured as well.")
 
-check-all: lint test docs
+check-all: lint test docs check-oldest check-newest
 	$(BIN)/python -m tests.mutation
+
+# The lowest versions that pyproject.toml allows, and the highest: both pass what is quick. Old
+# versions of other packages may warn of what newer ones have mended.
+check-oldest check-newest: check-%: $(VENV)/.dev
+	$(PYTHON) -m venv $(VENV)/$*
+	$(BIN)/uv pip install --quiet --python $(VENV)/$* --resolution $(RESOLUTION_$*) --editable '.[dev,track]'
+	$(VENV)/$*/bin/python -m pytest -m "not slow and not real_data" -W ignore::DeprecationWarning --numprocesses auto
+
+RESOLUTION_oldest := lowest-direct
+RESOLUTION_newest := highest
 
 clean:
 	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis

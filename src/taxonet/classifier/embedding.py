@@ -30,11 +30,11 @@ def embed_to_file(config: EmbedConfig, *, show_progress: bool = False) -> tuple[
     if config.out.exists():
         raise ConfigError(f"{config.out} exists already. Remove it or choose another --out.")
     classifier = TaxonClassifier.load(config.classifier, device=config.device)
-    size = classifier.network.head.embedding_size
     schema = pa.schema(
         [
             ("image", pa.string()),
-            ("embedding", pa.list_(pa.float32(), size)),
+            # Not lists of a fixed size: pyarrow up to 25 cannot read nulls among those.
+            ("embedding", pa.list_(pa.float32())),
             ("error", pa.string()),
         ]
     )
