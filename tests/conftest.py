@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How fast an example runs says more of the machine's other work than of the code.
+settings.register_profile("taxonet", deadline=None)
+settings.load_profile("taxonet")
 
 # Before anything imports torch; see `taxonet.cli.app.main`.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

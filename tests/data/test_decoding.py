@@ -197,7 +197,7 @@ SEEDS = {
 }  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     kind=st.sampled_from(sorted(SEEDS)),
     changes=st.lists(

@@ -104,7 +104,7 @@ def test_a_node_outside_the_tree_is_an_error_and_not_counted_from_the_end(node: 
         shape.ancestors(node)
 
 
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 @given(st.integers(0, 1000))
 def test_lca_in_a_random_tree_of_many_nodes(seed: int) -> None:
     random = generator("tree", seed)

@@ -234,3 +234,30 @@ def test_the_flowers_table_is_ragged(real_data: Path) -> None:
     assert tree.depth[tree.labels["orange dahlia"]] == 5
     assert tree.depth[tree.labels["sunflower"]] == 4
     assert Taxonomy.from_table(tree.to_table()) == tree
+
+
+def test_the_tree_that_nodes_span_is_what_a_table_of_them_gives() -> None:
+    table = pd.DataFrame(
+        {
+            "family": ["Rosaceae", "Rosaceae", "Rosaceae", "Fagaceae"],
+            "genus": ["Rosa", "Rosa", "Rubus", "Quercus"],
+            "species": ["Rosa canina", "Rosa gallica", "Rubus idaeus", "Quercus robur"],
+            "label": ["dog rose", "French rose", "raspberry", "oak"],
+        }
+    )
+    tree = Taxonomy.from_table(table)
+    for rows in ([0], [1, 2], [3, 0], [0, 1, 2, 3]):
+        nodes = [tree.labels[label] for label in table["label"][rows]]
+        smaller, here = tree.spanned_by([*nodes, nodes[0]])
+        assert smaller == Taxonomy.from_table(table.iloc[rows])
+        assert [tree.names[node] for node in here] == list(smaller.names)
+
+
+def test_nodes_may_span_inner_nodes_or_the_root_alone() -> None:
+    tree = Taxonomy.from_edges([("a", "b"), ("a", "c"), ("b", "d")])
+    smaller, here = tree.spanned_by([1])
+    assert (smaller.names, here.tolist()) == (("a", "b"), [0, 1])
+    smaller, here = tree.spanned_by([])
+    assert (smaller.names, here.tolist()) == (("a",), [0])
+    with pytest.raises(TaxonomyError):
+        tree.spanned_by([4])

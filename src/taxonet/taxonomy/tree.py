@@ -300,6 +300,42 @@ class Taxonomy(TreeShape):
             )
         return self.ranks.index(rank)
 
+    def spanned_by(self, nodes: ArrayLike) -> tuple[Self, NDArray[np.int64]]:
+        """Return the tree of some nodes and their ancestors, such as that of a classifier's taxa.
+
+        Args:
+            nodes: Node indices, any shape and order; repeats count once.
+
+        Returns:
+            The smaller tree with the labels of its nodes, and the node here of each node there,
+            ascending.
+
+        Examples:
+            >>> tree = Taxonomy.from_edges([("a", "b"), ("a", "c"), ("b", "d"), ("c", "e")])
+            >>> smaller, here = tree.spanned_by([4])
+            >>> smaller.names, here
+            (('a', 'c', 'e'), array([0, 2, 4]))
+        """
+        kept = np.zeros(self.size, dtype=bool)
+        kept[0] = True
+        climbing = np.unique(self._nodes(nodes))
+        while climbing.size:
+            kept[climbing] = True
+            climbing = np.unique(self.parent[climbing])
+            climbing = climbing[climbing > 0]
+        here = np.flatnonzero(kept)
+        place = np.cumsum(kept) - 1
+        # Dropping nodes keeps the rest in breadth-first order, siblings by name.
+        parent = np.concatenate(([-1], place[self.parent[here[1:]]])).astype(np.int32)
+        smaller = type(self)(
+            parent=parent,
+            names=tuple(self.names[node] for node in here.tolist()),
+            ranks=self.ranks,
+            rank=self.rank[here],
+            labels={text: int(place[node]) for text, node in self.labels.items() if kept[node]},
+        )
+        return smaller, here
+
     def to_table(self) -> pd.DataFrame:
         """Return the taxonomy as a table from which :meth:`from_table` makes an equal one.
 
