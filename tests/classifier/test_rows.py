@@ -7,16 +7,21 @@ import torch
 from taxonet.classifier import RowMaker, levels_with_classes
 from taxonet.errors import ConfigError
 from taxonet.taxonomy import Taxonomy
+from taxonet.taxonomy.propagate import class_to_node_probs
 from tests.helpers import CLASS_NODES, ragged_taxonomy
 
 NODES = np.array(CLASS_NODES)
 """Betulaceae, Rubus, Acer, Rosa canina, Rosa gallica, Acer rubrum."""
 
 
+def of_nodes(probs: torch.Tensor) -> torch.Tensor:
+    return class_to_node_probs(ragged_taxonomy(), NODES, probs)
+
+
 def row_of(probs: list[float], novelty: float = 0.0, **options: Any) -> dict[str, Any]:
     settings = {"threshold_prob": 0.5, "novelty_threshold": None} | options
     maker = RowMaker(ragged_taxonomy(), NODES, **settings)
-    (row,) = maker.rows(["a.jpg"], torch.tensor([probs]), torch.tensor([novelty]))
+    (row,) = maker.rows(["a.jpg"], of_nodes(torch.tensor([probs])), torch.tensor([novelty]))
     assert list(row) == maker.columns
     return row
 
@@ -104,11 +109,13 @@ def test_an_unreadable_image_has_a_reason_and_nothing_else() -> None:
 
 def test_a_batch_gives_its_rows_in_order() -> None:
     maker = RowMaker(ragged_taxonomy(), NODES, threshold_prob=0.5, novelty_threshold=None)
-    rows = maker.rows(["a", "b", "c"], torch.eye(6)[[3, 0, 5]], torch.tensor([1.0, 2.0, 3.0]))
+    rows = maker.rows(
+        ["a", "b", "c"], of_nodes(torch.eye(6)[[3, 0, 5]]), torch.tensor([1.0, 2.0, 3.0])
+    )
     assert [row["image"] for row in rows] == ["a", "b", "c"]
     assert [row["scientificName"] for row in rows] == ["Rosa canina", "Betulaceae", "Acer rubrum"]
     assert [row["noveltyScore"] for row in rows] == [1.0, 2.0, 3.0]
-    assert maker.rows([], torch.zeros(0, 6), torch.zeros(0)) == []
+    assert maker.rows([], of_nodes(torch.zeros(0, 6)), torch.zeros(0)) == []
 
 
 def test_levels_hold_what_is_a_class_or_above_one() -> None:

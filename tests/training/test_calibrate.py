@@ -102,7 +102,7 @@ def _decisions(
     classifier: TaxonClassifier, scores: Tensor, novelty: Tensor
 ) -> list[tuple[str | None, str]]:
     maker = classifier.row_maker()
-    rows = maker.rows(["x"] * len(scores), classifier.probabilities(scores), novelty)
+    rows = maker.rows(["x"] * len(scores), classifier.node_probs(scores), novelty)
     return [(row["scientificName"], row["rule"]) for row in rows]
 
 

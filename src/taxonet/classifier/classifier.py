@@ -15,6 +15,7 @@ from torch import Tensor
 
 from taxonet.classifier.folder import load_parts, save_parts
 from taxonet.classifier.parts import ClassifierParts
+from taxonet.classifier.reading import FlatReading, Reading
 from taxonet.classifier.rows import Row, RowMaker, is_figure
 from taxonet.classifier.settings import Calibration
 from taxonet.data.decoding import ImageSource
@@ -25,6 +26,7 @@ from taxonet.errors import ConfigError, DataError
 from taxonet.files import readable_path
 from taxonet.registry import NOVELTY_SCORES
 from taxonet.taxonomy import Taxonomy
+from taxonet.taxonomy.propagate import class_to_node_probs
 
 NamedImage = tuple[str, ImageSource]
 
@@ -39,7 +41,7 @@ class ScoredBatch(NamedTuple):
     embedding: Tensor
     """Embeddings before normalisation, ``(G, d)``."""
     logits: Tensor
-    """Scale times scores, before temperature, ``(G, c)``."""
+    """Scale times scores, before temperature, ``(G, s)``; flat heads have one a class."""
 
     @property
     def readable(self) -> list[str]:
@@ -65,6 +67,7 @@ class TaxonClassifier:
         self.parts = parts
         self.device = pick_device(device)
         self.network = parts.network.eval().to(self.device)
+        self.reading: Reading = FlatReading(parts.taxonomy, parts.class_nodes)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "auto") -> Self:
@@ -184,11 +187,11 @@ class TaxonClassifier:
         mask = None if allowed is None else self._mask(allowed)
         for batch in self.score(images, batch_size=batch_size, workers=workers):
             if mask is None:
-                probs = self.probabilities(batch.logits)
+                probs = self.node_probs(batch.logits)
             elif renormalise:
-                probs = self.probabilities(batch.logits.masked_fill(~mask, -torch.inf))
+                probs = self._rolled_up(self.probabilities(batch.logits, allowed=mask))
             else:
-                probs = self.probabilities(batch.logits) * mask
+                probs = self._rolled_up(self.probabilities(batch.logits) * mask)
             good = iter(maker.rows(batch.readable, probs, self.novelty(batch)))
             for place, name in enumerate(batch.names):
                 reason = batch.broken.get(place)
@@ -247,9 +250,16 @@ class TaxonClassifier:
             )
         return torch.from_numpy(mask)
 
-    def probabilities(self, logits: Tensor) -> Tensor:
-        """Return softmax(logits / temperature), ``(B, c)``."""
-        return torch.softmax(logits / self.calibration.temperature, dim=1)
+    def probabilities(self, logits: Tensor, *, allowed: Tensor | None = None) -> Tensor:
+        """Return class probabilities ``(B, c)``, over the allowed classes ``(c,)`` if given."""
+        return self.reading.class_probs(logits / self.calibration.temperature, allowed=allowed)
+
+    def node_probs(self, logits: Tensor) -> Tensor:
+        """Return the probability of each node of the tree, ``(B, n)``."""
+        return self.reading.node_probs(logits / self.calibration.temperature)
+
+    def _rolled_up(self, class_probs: Tensor) -> Tensor:
+        return class_to_node_probs(self.taxonomy, self.class_nodes, class_probs)
 
     def novelty(self, batch: ScoredBatch) -> Tensor:
         """Return the novelty score of each readable image, ``(G,)``; higher is more novel."""

@@ -10,13 +10,12 @@ from torch import Tensor
 from taxonet.errors import ConfigError
 from taxonet.inference.decision import deepest_reaching
 from taxonet.taxonomy import Taxonomy
-from taxonet.taxonomy.propagate import class_to_node_probs
 
 Row = dict[str, Any]
 
 
 class RowMaker:
-    """Turns class probabilities into rows.
+    """Turns node probabilities into rows.
 
     Args:
         taxonomy: The classifier's tree.
@@ -50,16 +49,16 @@ class RowMaker:
         self.columns = _columns(list(self.levels), top_k)
         self._leaf_classes = _classes_without_class_below(taxonomy, class_nodes)
 
-    def rows(self, images: list[str], probs: Tensor, novelty: Tensor) -> list[Row]:
+    def rows(self, images: list[str], node_probs: Tensor, novelty: Tensor) -> list[Row]:
         """Make the rows of a batch.
 
         Args:
             images: Name of each image.
-            probs: Class probabilities ``(B, c)``.
+            node_probs: Node probabilities ``(B, n)``.
             novelty: Novelty scores ``(B,)``, higher is more novel.
         """
-        node_probs = class_to_node_probs(self.taxonomy, self.class_nodes, probs)  # (B, n)
         # Something is certainly in the picture, also where a restriction took away what it is.
+        node_probs = node_probs.clone()
         node_probs[:, 0] = 1.0
         named = deepest_reaching(
             self.taxonomy, node_probs, threshold_prob=self.threshold_prob

@@ -14,7 +14,6 @@ from taxonet.inference.decision import deepest_reaching
 from taxonet.metrics import ConfusionCounts, HitCounts, top_k_hits
 from taxonet.progress import Progress
 from taxonet.taxonomy import Taxonomy
-from taxonet.taxonomy.propagate import class_to_node_probs
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -127,7 +126,7 @@ def judge(
             if not good:
                 continue
             probs = classifier.probabilities(batch.logits)
-            node_probs = class_to_node_probs(classifier.taxonomy, classifier.class_nodes, probs)
+            node_probs = classifier.node_probs(batch.logits)
             for name, level in found.levels.items():
                 at_level = probs if name == CLASS_LEVEL else node_probs[:, level.nodes.tolist()]
                 level.add(level.places_of(truth[good]), at_level)

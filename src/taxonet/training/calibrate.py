@@ -8,7 +8,6 @@ from taxonet.data.table import ImageTable
 from taxonet.inference.calibration import fit_temperature
 from taxonet.inference.decision import calibrate_threshold, likely_nodes, naming_curve
 from taxonet.metrics.open_set import threshold_at_tpr
-from taxonet.taxonomy.propagate import class_to_node_probs
 from taxonet.training.data import TrainingData
 from taxonet.training.photos import named_photos
 
@@ -83,7 +82,7 @@ def _naming_threshold(
     classifier: TaxonClassifier, logits: Tensor, truth: Tensor, *, named_right: float
 ) -> float:
     taxonomy, class_nodes = classifier.taxonomy, classifier.class_nodes
-    node_probs = class_to_node_probs(taxonomy, class_nodes, classifier.probabilities(logits))
+    node_probs = classifier.node_probs(logits)
     curve = naming_curve(taxonomy, likely_nodes(node_probs), class_nodes[truth.numpy()])
     threshold = calibrate_threshold(curve, accuracy=named_right)
     return _CERTAIN if threshold is None else threshold
