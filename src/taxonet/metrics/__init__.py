@@ -1,8 +1,10 @@
-"""What an evaluation reports: recall, open-set acceptance, calibration, geometry. NumPy only.
+"""What an evaluation reports: recall, hierarchy, open sets, calibration, geometry. NumPy only.
 
 Nothing here keeps an array of images times classes; the counts stream.
 """
 
+from taxonet.metrics.agreement import Agreement, NodeValue, hierarchical_agreement
+from taxonet.metrics.bootstrap import Interval, bootstrap_interval
 from taxonet.metrics.calibration import (
     ReliabilityCurve,
     expected_calibration_error,
@@ -18,8 +20,10 @@ from taxonet.metrics.geometry import (
     vector_norms,
 )
 from taxonet.metrics.groups import class_means, mean_by_group
+from taxonet.metrics.hierarchical import hierarchical_metrics
 from taxonet.metrics.margins import class_margins, score_margins
 from taxonet.metrics.open_set import OpenSetMetrics, open_set_metrics, oscr, threshold_at_tpr
+from taxonet.metrics.operating_curve import OperatingCurve, OperatingPoints
 from taxonet.metrics.recall import (
     RecallSummary,
     accuracy,
@@ -32,13 +36,24 @@ from taxonet.metrics.recall import (
     top_k_hits,
 )
 from taxonet.metrics.separability import fisher_separability
+from taxonet.metrics.severity import (
+    hierarchical_distance_at_k,
+    lca_heights,
+    mistake_severity,
+    node_heights,
+)
 
 __all__ = [
+    "Agreement",
     "ConfusedPair",
     "ConfusionCounts",
     "HitCounts",
+    "Interval",
     "MostConfused",
+    "NodeValue",
     "OpenSetMetrics",
+    "OperatingCurve",
+    "OperatingPoints",
     "PairCounts",
     "PairMeans",
     "PairwiseGeometry",
@@ -46,6 +61,7 @@ __all__ = [
     "ReliabilityCurve",
     "accuracy",
     "angles_to_centers",
+    "bootstrap_interval",
     "class_f1",
     "class_margins",
     "class_means",
@@ -53,9 +69,15 @@ __all__ = [
     "class_recall",
     "expected_calibration_error",
     "fisher_separability",
+    "hierarchical_agreement",
+    "hierarchical_distance_at_k",
+    "hierarchical_metrics",
+    "lca_heights",
     "macro_recall",
     "mean_by_group",
+    "mistake_severity",
     "most_confused",
+    "node_heights",
     "open_set_metrics",
     "oscr",
     "pairwise_geometry",
