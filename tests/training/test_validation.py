@@ -1,15 +1,18 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from taxonet.classifier.reading import FlatReading
 from taxonet.data.loading import ImageDataset
 from taxonet.data.sources import open_images
 from taxonet.data.transforms import plain
 from taxonet.models import Output
 from taxonet.training.validation import Validation
+from tests.helpers import CLASS_NODES, ragged_taxonomy
 from tests.small_set import SPECIES, write_set
 
 
@@ -36,7 +39,8 @@ def validation_of(photos: Path, *, batch_size: int) -> Validation:
     return Validation(
         ImageDataset(table, {"plain": plain(32)}, image_size=32),
         targets,
-        classes=6,  # one more than there are val photos of
+        # One class more than there are val photos of.
+        reading=FlatReading(ragged_taxonomy(), np.array(CLASS_NODES)),
         batch_size=batch_size,
         mean=(0.5,) * 3,
         std=(0.25,) * 3,

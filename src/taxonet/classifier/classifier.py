@@ -15,7 +15,7 @@ from torch import Tensor
 
 from taxonet.classifier.folder import load_parts, save_parts
 from taxonet.classifier.parts import ClassifierParts
-from taxonet.classifier.reading import FlatReading, Reading
+from taxonet.classifier.reading import Reading, reading_of
 from taxonet.classifier.rows import Row, RowMaker, is_figure
 from taxonet.classifier.settings import Calibration
 from taxonet.data.decoding import ImageSource
@@ -67,7 +67,9 @@ class TaxonClassifier:
         self.parts = parts
         self.device = pick_device(device)
         self.network = parts.network.eval().to(self.device)
-        self.reading: Reading = FlatReading(parts.taxonomy, parts.class_nodes)
+        self.reading: Reading = reading_of(
+            parts.recipe, parts.taxonomy, parts.class_nodes, parts.class_counts
+        )
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "auto") -> Self:

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from taxonet.classifier.card import model_card
 from taxonet.classifier.parts import ClassifierParts
+from taxonet.classifier.reading import reading_of
 from taxonet.classifier.settings import FORMAT, Calibration, Settings, Stored
 from taxonet.errors import CheckpointError, TaxonomyError
 from taxonet.files import atomic_folder, file_digest, read_json, write_json, write_text
@@ -52,11 +53,14 @@ def load_parts(folder: Path) -> ClassifierParts:
         class_nodes = [taxonomy.node(path) for path in settings.classes]
     except TaxonomyError as error:
         raise CheckpointError(f"{folder / _SETTINGS} does not fit {_TAXONOMY}: {error}") from None
+    nodes = np.array(class_nodes, dtype=np.int64)
+    counts = np.array(settings.class_counts, dtype=np.int64)
+    reading = reading_of(settings.recipe, taxonomy, nodes, counts)
     return ClassifierParts(
-        network=_read_network(folder, settings),
+        network=_read_network(folder, settings, columns=reading.columns),
         taxonomy=taxonomy,
-        class_nodes=np.array(class_nodes, dtype=np.int64),
-        class_counts=np.array(settings.class_counts, dtype=np.int64),
+        class_nodes=nodes,
+        class_counts=counts,
         preprocessing=settings.preprocessing,
         calibration=calibration,
         recipe=settings.recipe,
@@ -80,18 +84,18 @@ def _read_taxonomy(path: Path, *, ranks: tuple[str, ...]) -> Taxonomy:
     return Taxonomy.from_table(path, ranks=ranks) if ranks else Taxonomy.from_edges(path)
 
 
-def _read_network(folder: Path, settings: Settings) -> Network:
+def _read_network(folder: Path, settings: Settings, *, columns: int) -> Network:
     model = settings.recipe.model
     network = build_network(
         backbone=model.backbone,
         head=model.head,
-        classes=len(settings.classes),
+        classes=columns,
         seed=settings.recipe.seed,
         experts=model.experts,
     )
     if settings.head is not None:
         choice, size = settings.head, network.head.embedding_size
-        network.head = HEADS.build(choice.name, choice.options, size, len(settings.classes))
+        network.head = HEADS.build(choice.name, choice.options, size, columns)
     try:
         network.load_state_dict(load_file(folder / _WEIGHTS))
     except RuntimeError as error:

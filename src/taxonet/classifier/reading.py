@@ -7,6 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from taxonet.inference.rollup_choice import Rollup, TreeScores
+from taxonet.losses.hierarchical import HierarchicalLoss
+from taxonet.recipes import PartChoice, Recipe
+from taxonet.registry import HIERARCHICAL_LOSSES
 from taxonet.taxonomy import Taxonomy
 from taxonet.taxonomy.propagate import class_to_node_probs
 
@@ -15,12 +19,20 @@ class Reading(ABC):
     """What a classifier makes of the logits ``(B, s)`` of its head.
 
     Args:
-        taxonomy: The tree, of n nodes.
+        taxonomy: The classifier's tree, of n nodes.
         class_nodes: Node of each class, ascending, ``(c,)``.
+
+    Attributes:
+        tree: The tree of the classes and their ancestors, of m nodes: what has training photos.
+        tree_nodes: The node of the classifier's tree of each of them, ``(m,)``.
+        class_places: The node of ``tree`` of each class, ``(c,)``.
     """
 
     def __init__(self, taxonomy: Taxonomy, class_nodes: NDArray[np.int64]) -> None:
         self.taxonomy, self.class_nodes = taxonomy, class_nodes
+        self.tree, here = taxonomy.spanned_by(class_nodes)
+        self.tree_nodes = torch.from_numpy(here)
+        self.class_places = torch.from_numpy(np.searchsorted(here, class_nodes))
 
     @property
     @abstractmethod
@@ -37,8 +49,25 @@ class Reading(ABC):
         """
 
     @abstractmethod
-    def node_probs(self, logits: Tensor) -> Tensor:
-        """Return node probabilities ``(B, n)``; 1 at the root."""
+    def tree_scores(self, logits: Tensor) -> TreeScores:
+        """Return what rollups start from, on ``tree``."""
+
+    def node_probs(self, logits: Tensor, *, rollup: Rollup | None = None) -> Tensor:
+        """Return node probabilities ``(B, n)``; 1 at the root, 0 where nothing was trained on.
+
+        Args:
+            logits: ``(B, s)``.
+            rollup: How to make them of the head's scores; None is the head's own way.
+
+        Raises:
+            ConfigError: The rollup makes no sense for the head.
+        """
+        scores = self.tree_scores(logits)
+        probs = scores.node_probs if rollup is None else rollup(scores)
+        found = probs.new_zeros(len(probs), len(self.taxonomy))
+        found[:, self.tree_nodes.to(probs.device)] = probs
+        found[:, 0] = 1  # which sums miss by rounding
+        return found
 
 
 class FlatReading(Reading):
@@ -55,6 +84,89 @@ class FlatReading(Reading):
             logits = logits.masked_fill(~allowed, -torch.inf)
         return torch.softmax(logits, dim=1)
 
-    def node_probs(self, logits: Tensor) -> Tensor:
-        """Return the sums over the classes below each node."""
-        return class_to_node_probs(self.taxonomy, self.class_nodes, self.class_probs(logits))
+    def tree_scores(self, logits: Tensor) -> TreeScores:
+        """Return class probabilities and their sums; there are no scores of inner nodes."""
+        probs = self.class_probs(logits)
+        places = self.class_places.to(probs.device)
+        return TreeScores(self.tree, places, probs, class_to_node_probs(self.tree, places, probs))
+
+
+class TreeReading(Reading):
+    """Scores of the leaves or nodes of the classes' tree, read as a hierarchical loss reads them.
+
+    Args:
+        taxonomy: The classifier's tree, of n nodes.
+        class_nodes: Node of each class, ascending, ``(c,)``.
+        class_counts: Training photos of each class, ``(c,)``.
+        choice: A registered hierarchical loss.
+
+    Attributes:
+        loss: That loss.
+
+    Raises:
+        ConfigError: Options that the loss does not take.
+    """
+
+    def __init__(
+        self,
+        taxonomy: Taxonomy,
+        class_nodes: NDArray[np.int64],
+        class_counts: NDArray[np.int64],
+        choice: PartChoice,
+    ) -> None:
+        super().__init__(taxonomy, class_nodes)
+        needs_counts = getattr(HIERARCHICAL_LOSSES.get(choice.name), "needs_counts", False)
+        counts = np.zeros(len(self.tree), dtype=np.int64)
+        counts[self.class_places.numpy()] = class_counts
+        given = (self.tree, counts) if needs_counts else (self.tree,)
+        self.loss: HierarchicalLoss = HIERARCHICAL_LOSSES.build(choice.name, choice.options, *given)
+
+    @property
+    def columns(self) -> int:
+        """The number of leaves or nodes of the classes' tree, as the loss takes them."""
+        return self.loss.columns
+
+    def class_probs(self, logits: Tensor, *, allowed: Tensor | None = None) -> Tensor:
+        """Return what each class has beyond the classes below it, in shares of all of that.
+
+        A class at a leaf has the probability of its node; one at an inner node, whose photos are
+        known no further, has what its children leave of it. Where nothing allowed is left, all
+        allowed classes are alike.
+        """
+        return self._class_probs(self.loss.node_probabilities(logits), allowed)
+
+    def tree_scores(self, logits: Tensor) -> TreeScores:
+        """Return the probabilities of the loss's own prediction, and the scores of nodes if any."""
+        probs = self.loss.node_probabilities(logits)
+        return TreeScores(
+            self.tree,
+            self.class_places.to(probs.device),
+            self._class_probs(probs, None),
+            probs,
+            logits if self.loss.takes == "nodes" else None,
+        )
+
+    def _class_probs(self, probs: Tensor, allowed: Tensor | None) -> Tensor:
+        parents = torch.tensor(self.tree.parent[1:], dtype=torch.int64, device=probs.device)
+        children = torch.zeros_like(probs).index_add(1, parents, probs[:, 1:])
+        own = (probs - children).clamp_min(0)[:, self.class_places.to(probs.device)]
+        mask = own.new_ones(own.shape[1]) if allowed is None else allowed.to(own)
+        own = own * mask
+        own = torch.where(own.sum(dim=1, keepdim=True) > 0, own, mask)
+        return own / own.sum(dim=1, keepdim=True)
+
+
+def reading_of(
+    recipe: Recipe,
+    taxonomy: Taxonomy,
+    class_nodes: NDArray[np.int64],
+    class_counts: NDArray[np.int64],
+) -> Reading:
+    """Return how the scores of a recipe's head are read.
+
+    Raises:
+        ConfigError: Options that the hierarchical loss does not take.
+    """
+    if recipe.loss.name in HIERARCHICAL_LOSSES.names():
+        return TreeReading(taxonomy, class_nodes, class_counts, recipe.loss)
+    return FlatReading(taxonomy, class_nodes)

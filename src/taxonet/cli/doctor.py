@@ -7,7 +7,10 @@ from importlib.metadata import PackageNotFoundError, version
 from taxonet.cli.screen import show
 
 _PACKAGES = ("taxonet", "torch", "torchvision", "timm", "accelerate", "numpy", "pandas", "pillow")
-_OPTIONAL = {"tensorboard": "TensorBoard logs (pip install 'taxonet[track]')"}
+_OPTIONAL = {
+    "numba": "diffusion over the tree at full speed on the CPU (pip install 'taxonet[fast]')",
+    "tensorboard": "TensorBoard logs (pip install 'taxonet[track]')",
+}
 
 
 def run() -> None:

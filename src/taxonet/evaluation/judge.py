@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from taxonet.classifier import TaxonClassifier, levels_with_classes
 from taxonet.data.long_tail import shot_groups
 from taxonet.data.table import ImageTable
+from taxonet.evaluation.rollups import RollupCurves
 from taxonet.inference.decision import deepest_reaching
 from taxonet.metrics import ConfusionCounts, HitCounts, top_k_hits
 from taxonet.progress import Progress
@@ -74,6 +75,7 @@ class Judgement:
     """
 
     levels: dict[str, LevelCounts]
+    rollups: RollupCurves
     rows: list[int] = field(default_factory=list)
     """Row of each readable photo in the table."""
     truth: list[int] = field(default_factory=list)
@@ -113,7 +115,7 @@ def judge(
         shown: Show progress.
     """
     truth = np.asarray(truth_nodes, dtype=np.int64)
-    found = Judgement(levels_of(classifier))
+    found = Judgement(levels_of(classifier), RollupCurves(classifier))
     photos = ((table.name(row), table.source(row)) for row in range(len(table)))
     start = 0
     with Progress(what, len(table), shown=shown) as progress:
@@ -131,6 +133,10 @@ def judge(
                 at_level = probs if name == CLASS_LEVEL else node_probs[:, level.nodes.tolist()]
                 level.add(level.places_of(truth[good]), at_level)
             best = probs.max(dim=1)
+            known = truth[good] >= 0
+            if known.any():
+                tempered = batch.logits / classifier.calibration.temperature
+                found.rollups.update(tempered[torch.from_numpy(known)], truth[good][known])
             found.rows += good
             found.truth += truth[good].tolist()
             found.predicted += classifier.class_nodes[best.indices.numpy()].tolist()

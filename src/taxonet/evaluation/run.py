@@ -159,6 +159,7 @@ def _figures(
         "dropped": photos.dropped,
         "unreadable": judgement.unreadable,
         "levels": all_levels(judgement),
+        "rollups": judgement.rollups.figures(),
         "calibration": calibration_figures(judgement),
         "decision": decision_figures(classifier, judgement),
         "confused": confused_figures(classifier, classes),

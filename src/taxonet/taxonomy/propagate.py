@@ -47,7 +47,9 @@ class TreeIndex:
 @lru_cache(maxsize=16)
 def tree_index(taxonomy: Taxonomy, device: torch.device) -> TreeIndex:
     """Return the index tensors of a taxonomy on a device, made once."""
-    return TreeIndex(taxonomy, device)
+    # Made under inference mode, they could never again be part of a gradient.
+    with torch.inference_mode(False):
+        return TreeIndex(taxonomy, device)
 
 
 def sum_up(taxonomy: Taxonomy, values: Tensor) -> Tensor:

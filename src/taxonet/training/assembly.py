@@ -4,10 +4,10 @@ from hashlib import sha256
 
 from accelerate import Accelerator
 
+from taxonet.classifier.reading import reading_of
 from taxonet.data.loading import ImageDataset
 from taxonet.data.samplers import ReversedSampler, Sampler
 from taxonet.data.sampling import BatchPlan, TailExtension
-from taxonet.losses import ExpertLoss, Loss
 from taxonet.models import Network
 from taxonet.models import preprocessing as colours_of
 from taxonet.recipes import Recipe, dump_recipe
@@ -19,6 +19,7 @@ from taxonet.training.loop import LoopSettings, Trainer
 from taxonet.training.objectives import build_objective
 from taxonet.training.objectives.contrast import VIEWS
 from taxonet.training.reweighting import Reweighting
+from taxonet.training.tree_loss import TrainingLoss
 from taxonet.training.validation import Validation
 from taxonet.training.views import training_views
 
@@ -32,7 +33,7 @@ def make_trainer(
     recipe: Recipe,
     data: TrainingData,
     network: Network,
-    loss: Loss | ExpertLoss,
+    loss: TrainingLoss,
     accelerator: Accelerator,
     show_progress: bool = False,
 ) -> Trainer:
@@ -102,7 +103,9 @@ def _validation(
     return Validation(
         ImageDataset(table, training_views(recipe), image_size=recipe.model.image_size),
         targets,
-        classes=len(data.classes),
+        reading=reading_of(
+            recipe, data.taxonomy, data.classes.class_nodes, data.classes.class_counts
+        ),
         batch_size=max(_SMALLEST_VAL_BATCH, recipe.batch_size),
         mean=colours.mean,
         std=colours.std,

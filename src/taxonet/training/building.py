@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from taxonet.classifier.reading import TreeReading, reading_of
 from taxonet.errors import ConfigError, DataError
 from taxonet.losses import ExpertLoss, Loss
 from taxonet.models import Network, build_network
@@ -13,11 +14,12 @@ from taxonet.registry import EXPERT_LOSSES, LOSSES, SECOND_STAGES
 from taxonet.training.data import TrainingData
 from taxonet.training.second_stage import SecondStage
 from taxonet.training.selection import check_selection
+from taxonet.training.tree_loss import TrainingLoss, TreeLoss, check_tree_recipe
 
 _HEAD_OF = {"cosines": "cosine", "logits": "linear"}
 
 
-def build(recipe: Recipe, data: TrainingData) -> tuple[Network, Loss | ExpertLoss]:
+def build(recipe: Recipe, data: TrainingData) -> tuple[Network, TrainingLoss]:
     """Make the network and the loss of a recipe.
 
     Raises:
@@ -32,11 +34,16 @@ def build(recipe: Recipe, data: TrainingData) -> tuple[Network, Loss | ExpertLos
         raise DataError(
             f"Only one taxon ({name!r}) has training photos; telling taxa apart needs at least two."
         )
-    loss = _build_loss(recipe, counts)
+    reading = reading_of(recipe, data.taxonomy, data.classes.class_nodes, counts)
+    if isinstance(reading, TreeReading):
+        check_tree_recipe(recipe)
+        loss: TrainingLoss = TreeLoss(reading)
+    else:
+        loss = _build_loss(recipe, counts)
     network = build_network(
         backbone=recipe.model.backbone,
         head=recipe.model.head,
-        classes=len(counts),
+        classes=reading.columns,
         seed=recipe.seed,
         experts=recipe.model.experts,
         pretrained=recipe.model.weights == "pretrained",
@@ -57,7 +64,7 @@ def build(recipe: Recipe, data: TrainingData) -> tuple[Network, Loss | ExpertLos
     return network, loss
 
 
-def _build_loss(recipe: Recipe, counts: NDArray[np.int64] | Sequence[int]) -> Loss | ExpertLoss:
+def _build_loss(recipe: Recipe, counts: NDArray[np.int64] | Sequence[int]) -> TrainingLoss:
     name, experts = recipe.loss.name, recipe.model.experts
     if name in EXPERT_LOSSES.names():
         if experts == 1:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from taxonet.classifier import Calibration, TaxonClassifier
+from taxonet.classifier.reading import FlatReading
 from taxonet.data.table import ImageTable
 from taxonet.inference.calibration import fit_temperature
 from taxonet.inference.decision import calibrate_threshold, likely_nodes, naming_curve
@@ -50,7 +51,7 @@ def calibrated(
     found = blank.model_copy(
         update={
             "images": len(truth),
-            "temperature": fit_temperature(logits, truth),
+            "temperature": _temperature(classifier, logits, truth),
             "novelty_threshold": novelty_threshold,
         }
     )
@@ -76,6 +77,12 @@ def _score(
     if not any(readable):
         return None
     return torch.cat(logits), torch.cat(novelty), targets[torch.tensor(readable)]
+
+
+def _temperature(classifier: TaxonClassifier, logits: Tensor, truth: Tensor) -> float:
+    """Return the temperature of the softmax over classes, 1 where there is no such softmax."""
+    flat = isinstance(classifier.reading, FlatReading)
+    return fit_temperature(logits, truth) if flat else 1.0
 
 
 def _naming_threshold(

@@ -3,8 +3,9 @@
 import torch
 
 from taxonet.errors import ConfigError
-from taxonet.losses import ClassCounts, ExpertLoss, Loss, RIDELoss, class_balanced_weights
+from taxonet.losses import ClassCounts, Loss, RIDELoss, class_balanced_weights
 from taxonet.recipes import ReweightingRecipe
+from taxonet.training.tree_loss import TrainingLoss
 
 #: Epoch 160 of 200 is where the paper and those after it start.
 _USUAL_SHARE = 0.8
@@ -32,7 +33,7 @@ class Reweighting:
 
     def __init__(
         self,
-        loss: Loss | ExpertLoss,
+        loss: TrainingLoss,
         class_counts: ClassCounts,
         *,
         choice: ReweightingRecipe,

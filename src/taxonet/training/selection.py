@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from taxonet.errors import ConfigError
-from taxonet.losses import ExpertLoss, Loss
+from taxonet.losses import ExpertLoss
 from taxonet.registry import LOSSES
 from taxonet.seeds import generator
+from taxonet.training.tree_loss import TrainingLoss
 
 
 def lowest_norms(embeddings: Tensor, keep: int) -> Tensor:
@@ -69,7 +70,7 @@ def random_keep(count: int, keep: int, *key: int | str) -> Tensor:
     return torch.from_numpy(kept).sort().values
 
 
-def check_selection(loss: Loss | ExpertLoss) -> None:
+def check_selection(loss: TrainingLoss) -> None:
     """Raise a ConfigError unless the norm of an embedding has a meaning under the loss.
 
     Examples:

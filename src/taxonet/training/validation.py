@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from taxonet.classifier.reading import Reading
 from taxonet.data.loading import ImageDataset, make_loader
 from taxonet.data.sampling import Draw, in_order
 from taxonet.data.transforms import normalise
@@ -21,7 +22,7 @@ class Validation:
     Args:
         dataset: The validation images under the plain transform.
         targets: Class index of each image, ``(N,)``.
-        classes: Number of classes.
+        reading: How the scores of the head are read.
         batch_size: Images per forward pass.
         mean: Colour mean of the backbone's preprocessing.
         std: Colour spread likewise.
@@ -34,14 +35,15 @@ class Validation:
         dataset: ImageDataset,
         targets: Tensor,
         *,
-        classes: int,
+        reading: Reading,
         batch_size: int,
         mean: tuple[float, ...],
         std: tuple[float, ...],
         accelerator: Accelerator,
         workers: int = 0,
     ) -> None:
-        self.dataset, self.targets, self.classes = dataset, targets, classes
+        self.dataset, self.targets, self.reading = dataset, targets, reading
+        self.classes = len(reading.class_nodes)
         self.batch_size, self.workers = batch_size, workers
         self.mean, self.std, self.accelerator = mean, std, accelerator
 
@@ -56,7 +58,8 @@ class Validation:
                 continue
             output = network(normalise(batch.images.to(device), self.mean, self.std))
             truth = self.targets[batch.rows]
-            counts.update(truth.numpy(), (output.scores.argmax(dim=1).cpu() == truth).numpy())
+            guessed = self.reading.class_probs(output.scores.float()).argmax(dim=1).cpu()
+            counts.update(truth.numpy(), (guessed == truth).numpy())
         return macro_recall(self._of_all(counts))
 
     def _own_batches(self) -> Iterator[list[Draw]]:

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from taxonet.data.transforms import normalise
-from taxonet.losses import ExpertLoss, Loss
+from taxonet.losses import ExpertLoss
 from taxonet.models import ExpertHeads, Network, Output
+from taxonet.training.tree_loss import TrainingLoss
 
 
 class StepOutput(NamedTuple):
@@ -38,7 +39,7 @@ class Objective(nn.Module, ABC):
     def __init__(
         self,
         network: Network,
-        loss: Loss | ExpertLoss,
+        loss: TrainingLoss,
         *,
         mean: tuple[float, ...],
         std: tuple[float, ...],

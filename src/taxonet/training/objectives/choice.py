@@ -1,7 +1,7 @@
 """Which objective a recipe asks for."""
 
 from taxonet.errors import ConfigError
-from taxonet.losses import ContrastiveLoss, ExpertLoss, Loss
+from taxonet.losses import ContrastiveLoss
 from taxonet.models import Network, feature_layer, preprocessing
 from taxonet.recipes import Recipe, TransferRecipe
 from taxonet.registry import CONTRASTIVE_LOSSES
@@ -18,10 +18,11 @@ from taxonet.training.objectives.classification import ClassificationObjective
 from taxonet.training.objectives.contrast import ContrastObjective
 from taxonet.training.objectives.mixing import MixingObjective
 from taxonet.training.objectives.transfer import TransferObjective
+from taxonet.training.tree_loss import TrainingLoss
 
 
 def build_objective(
-    recipe: Recipe, network: Network, loss: Loss | ExpertLoss, *, data: TrainingData
+    recipe: Recipe, network: Network, loss: TrainingLoss, *, data: TrainingData
 ) -> Objective:
     """Make the objective of a recipe.
 
@@ -57,7 +58,7 @@ def _transfer(
     recipe: Recipe,
     choice: TransferRecipe,
     network: Network,
-    loss: Loss | ExpertLoss,
+    loss: TrainingLoss,
     data: TrainingData,
 ) -> TransferObjective:
     _require_one_expert(recipe, "transfer")

@@ -4,11 +4,11 @@ from typing import Any
 
 from torch import Tensor
 
-from taxonet.losses import ExpertLoss, Loss
 from taxonet.models import Network, Output
 from taxonet.recipes import SelectionRecipe
 from taxonet.training.objectives.base import Objective, StepOutput
 from taxonet.training.selection import lowest_norms, random_keep
+from taxonet.training.tree_loss import TrainingLoss
 
 
 class ClassificationObjective(Objective):
@@ -25,7 +25,7 @@ class ClassificationObjective(Objective):
     def __init__(
         self,
         network: Network,
-        loss: Loss | ExpertLoss,
+        loss: TrainingLoss,
         *,
         mean: tuple[float, ...],
         std: tuple[float, ...],

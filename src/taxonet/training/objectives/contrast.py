@@ -7,11 +7,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from taxonet.data.transforms import normalise
-from taxonet.losses import ContrastiveLoss, ExpertLoss, Loss
+from taxonet.losses import ContrastiveLoss
 from taxonet.models import Network, Output
 from taxonet.recipes import ContrastRecipe
 from taxonet.seeds import seed_of
 from taxonet.training.objectives.base import Objective, StepOutput
+from taxonet.training.tree_loss import TrainingLoss
 
 VIEWS = ("contrast", "contrast")
 """The views of each image that a batch holds besides the one that is classified."""
@@ -41,7 +42,7 @@ class ContrastObjective(Objective):
     def __init__(
         self,
         network: Network,
-        loss: Loss | ExpertLoss,
+        loss: TrainingLoss,
         *,
         mean: tuple[float, ...],
         std: tuple[float, ...],

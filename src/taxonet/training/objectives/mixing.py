@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from taxonet.data.transforms import normalise
-from taxonet.losses import ExpertLoss, Loss
 from taxonet.models import Network, Output
 from taxonet.recipes import MixingRecipe
 from taxonet.seeds import generator
 from taxonet.training.mixing import blend, kept_share, paste, random_box
 from taxonet.training.objectives.base import Objective, StepOutput
+from taxonet.training.tree_loss import TrainingLoss
 
 
 class MixingObjective(Objective):
@@ -37,7 +37,7 @@ class MixingObjective(Objective):
     def __init__(
         self,
         network: Network,
-        loss: Loss | ExpertLoss,
+        loss: TrainingLoss,
         *,
         mean: tuple[float, ...],
         std: tuple[float, ...],

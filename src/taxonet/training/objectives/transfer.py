@@ -9,7 +9,6 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from taxonet.losses import ExpertLoss, Loss
 from taxonet.models import Network, Output
 from taxonet.recipes import TransferRecipe
 from taxonet.training.covariance import (
@@ -22,6 +21,7 @@ from taxonet.training.covariance import (
     weight_quantiles,
 )
 from taxonet.training.objectives.base import Objective, StepOutput
+from taxonet.training.tree_loss import TrainingLoss
 
 
 class TransferObjective(Objective):
@@ -54,7 +54,7 @@ class TransferObjective(Objective):
     def __init__(
         self,
         network: Network,
-        loss: Loss | ExpertLoss,
+        loss: TrainingLoss,
         *,
         mean: tuple[float, ...],
         std: tuple[float, ...],

@@ -1,0 +1,122 @@
+"""Levels as partitions of the leaves: which columns a level has, and which are the targets."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from taxonet.errors import ConfigError
+from taxonet.taxonomy import Taxonomy
+from taxonet.taxonomy.propagate import sum_up, tree_index
+
+
+def check_levels(taxonomy: Taxonomy, levels: Sequence[int] | None) -> tuple[int, ...]:
+    """Return the chosen levels, ascending; None chooses all but the root's.
+
+    Raises:
+        ConfigError: A level that the tree has not, the root's, or one twice.
+
+    Examples:
+        >>> tree = Taxonomy.from_edges([("a", "b"), ("a", "c"), ("b", "d"), ("b", "e")])
+        >>> check_levels(tree, None), check_levels(tree, (2,))
+        ((1, 2), (2,))
+    """
+    deepest = len(taxonomy.level_slices) - 1
+    if levels is None:
+        return tuple(range(1, deepest + 1))
+    wrong = [level for level in levels if not 1 <= level <= deepest]
+    if wrong or not levels or len(set(levels)) < len(levels):
+        raise ConfigError(
+            f"levels must be different depths from 1 to {deepest}, at least one, but are "
+            f"{list(levels)}."
+        )
+    return tuple(sorted(levels))
+
+
+class Level(nn.Module):
+    """One level of a taxonomy: the nodes of that depth and the leaves above it.
+
+    Args:
+        taxonomy: The tree, of n nodes.
+        depth: Edges from the root.
+
+    Attributes:
+        nodes: The nodes of the level, ascending (m,).
+    """
+
+    nodes: Tensor
+
+    def __init__(self, taxonomy: Taxonomy, depth: int) -> None:
+        super().__init__()
+        self.depth = depth
+        self.register_buffer("nodes", torch.from_numpy(taxonomy.level(depth)), persistent=False)
+        is_leaf = np.isin(np.arange(len(taxonomy)), taxonomy.leaves)
+        #: The depths above that hold leaves, and where in their own depth these stand.
+        self.above: dict[int, str] = {}
+        for own, nodes_of_own in enumerate(taxonomy.level_slices[:depth]):
+            if is_leaf[nodes_of_own].any():
+                self.above[own] = f"leaves_at_{own}"
+                places = torch.from_numpy(np.flatnonzero(is_leaf[nodes_of_own]))
+                self.register_buffer(self.above[own], places, persistent=False)
+
+    def columns(self, scores_of_depths: Sequence[Tensor]) -> Tensor:
+        """Return the scores of the level ``(B, m)`` from those of each depth.
+
+        They come from `split_by_depth`, all levels from one split: slices of one tensor would
+        each send back a gradient as large as all scores.
+        """
+        above = [
+            scores_of_depths[own].index_select(1, self.get_buffer(name))
+            for own, name in self.above.items()
+        ]
+        own_depth = scores_of_depths[self.depth]
+        return torch.cat([*above, own_depth], dim=1) if above else own_depth
+
+    def targets(self, paths: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each target's place in the level ``(B,)`` and whether it has one ``(B,)``.
+
+        A target above the level has none, unless it is a leaf.
+
+        Args:
+            paths: The nodes from the root to each target, as `paths_to` returns them ``(B, L)``.
+        """
+        ancestor = paths[:, min(self.depth, paths.shape[1] - 1)]
+        place = torch.searchsorted(self.nodes, ancestor.contiguous()).clamp(max=len(self.nodes) - 1)
+        return place, self.nodes[place] == ancestor
+
+
+def split_by_depth(taxonomy: Taxonomy, scores: Tensor) -> tuple[Tensor, ...]:
+    """Return the node scores ``(B, n)`` of each depth, the root's first."""
+    return torch.split(scores, tree_index(taxonomy, scores.device).level_sizes, dim=1)
+
+
+def merge_levels(
+    taxonomy: Taxonomy, levels: Sequence[Level], probabilities: Sequence[Tensor], like: Tensor
+) -> Tensor:
+    """Return node probabilities ``(B, n)`` from those inside each level.
+
+    A node has the probability of its own depth's level. Where that level was not chosen, it is
+    the sum of what lies below in the next deeper one; 0 below the deepest, and for the root.
+
+    Args:
+        taxonomy: The tree, of n nodes.
+        levels: The chosen levels, ascending.
+        probabilities: One ``(B, m)`` a level.
+        like: Any tensor of B rows, of the type and device of the result.
+    """
+    slices = taxonomy.level_slices
+    parts = [like.new_zeros(len(like), 1)]
+    for level, inside in zip(levels, probabilities, strict=True):
+        if level.depth > len(parts):
+            nodes = like.new_zeros(len(like), len(taxonomy)).index_copy(1, level.nodes, inside)
+            sums = sum_up(taxonomy, nodes)
+            parts += [sums[:, slices[depth]] for depth in range(len(parts), level.depth)]
+        # The nodes of that depth come behind the leaves above it.
+        parts.append(inside[:, inside.shape[1] - _size(slices[level.depth]) :])
+    parts += [like.new_zeros(len(like), _size(deeper)) for deeper in slices[len(parts) :]]
+    return torch.cat(parts, dim=1)
+
+
+def _size(level: slice) -> int:
+    return int(level.stop - level.start)

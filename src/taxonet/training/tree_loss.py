@@ -1,0 +1,65 @@
+"""A hierarchical loss in training, where targets are class indices."""
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from taxonet.classifier.reading import TreeReading
+from taxonet.errors import ConfigError
+from taxonet.losses import ExpertLoss, Loss
+from taxonet.recipes import Recipe
+
+
+class TreeLoss(nn.Module):
+    """Called as the flat losses are, with class indices in the place of nodes.
+
+    Args:
+        reading: The hierarchical loss on the tree that the classes span, and where they are in it.
+
+    Attributes:
+        takes: What the head must give.
+        scale: Factor on the scores at prediction.
+        norm_is_meaningful: As for `taxonet.losses.Loss`.
+    """
+
+    scale = 1.0
+    class_places: Tensor
+
+    def __init__(self, reading: TreeReading) -> None:
+        super().__init__()
+        self.loss = reading.loss
+        self.takes: Literal["logits", "cosines"] = reading.loss.score_kind
+        self.norm_is_meaningful = reading.loss.norm_is_meaningful
+        self.register_buffer("class_places", reading.class_places, persistent=False)
+
+    def forward(
+        self, scores: Tensor, target: Tensor, *, sample_weights: Tensor | None = None
+    ) -> Tensor:
+        """Return the mean over the batch, each image times its weight where there are weights.
+
+        Args:
+            scores: Of leaves or nodes, as the loss takes them.
+            target: Class indices ``(B,)``.
+            sample_weights: ``(B,)``, or None for 1 each.
+        """
+        nodes = self.class_places[target]
+        if sample_weights is None:
+            mean: Tensor = self.loss(scores, nodes)
+            return mean
+        return (sample_weights * self.loss.per_image(scores, nodes)).mean()
+
+
+def check_tree_recipe(recipe: Recipe) -> None:
+    """Raise a ConfigError where a recipe asks for one vector a class, which its head has not."""
+    wrong = {"contrast": recipe.contrast, "second_stage": recipe.second_stage}
+    for key, choice in wrong.items():
+        if choice is not None:
+            raise ConfigError(
+                f"`{key}` works with one vector a class, and the loss {recipe.loss.name!r} has a "
+                f"head for the leaves or nodes of the tree: set {key} to null, or choose a loss "
+                "that `taxonet list losses` prints."
+            )
+
+
+#: What a network is trained with; all are called with class indices.
+TrainingLoss = Loss | ExpertLoss | TreeLoss

@@ -1,0 +1,73 @@
+"""Hierarchical losses from photos to predictions, and what they do not go with."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from taxonet.classifier import TaxonClassifier
+from taxonet.classifier.reading import TreeReading
+from taxonet.errors import ConfigError
+from taxonet.evaluation import evaluate
+from taxonet.recipes.verbs import EvaluateConfig
+from taxonet.training import train
+from tests.small_set import config
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("loss=conditional_softmax",),
+        ("loss={name: levelwise_margin, loss: dual_margin}", "model.head=cosine"),
+        ("loss=hierarchical_cross_entropy",),
+        ("loss=random_cut", "mixing={name: mixup}"),
+    ],
+    ids=lambda changes: changes[0],
+)
+def test_from_photos_to_figures_at_every_rank(
+    photos: Path, tmp_path: Path, changes: tuple[str, ...]
+) -> None:
+    run = train(config(photos, tmp_path / "run", *changes)).folder
+    classifier = TaxonClassifier.load(run / "classifier", device="cpu")
+    assert isinstance(classifier.reading, TreeReading)
+    assert classifier.network.head.classes == classifier.reading.columns
+    assert classifier.calibration.temperature == 1.0
+    images = sorted((photos / "images").glob("*test*"))
+    rows = classifier.predict(images, top_k=2)
+    assert rows["error"].isna().all()
+    assert set(rows["rule"]) <= {"leaf", "unknown", "rolled up to genus", "rolled up to family"}
+    figures = evaluate(
+        EvaluateConfig(classifier=run / "classifier", images=run / "split.csv", device="cpu")
+    ).metrics["test"]
+    assert {"own", "bottom_up", "diffusion"} <= set(figures["rollups"])
+    for rollup in figures["rollups"].values():
+        assert all(0 <= rollup[name] <= 1 for name in ("AP", "AC", "M-F1", "L-Top1"))
+
+
+def test_a_saved_classifier_says_the_same(photos: Path, tmp_path: Path) -> None:
+    result = train(config(photos, tmp_path / "run", "loss=parameter_sharing_softmax"))
+    classifier = TaxonClassifier.load(result.classifier, device="cpu")
+    again = tmp_path / "again"
+    classifier.save(again)
+    other = TaxonClassifier.load(again, device="cpu")
+    logits = torch.randn(3, classifier.reading.columns, generator=torch.Generator().manual_seed(0))
+    np.testing.assert_array_equal(classifier.node_probs(logits), other.node_probs(logits))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (("second_stage={stage: ncm}",), "`second_stage` works with one vector a class"),
+        (("contrast={loss: supcon}",), "`contrast` works with one vector a class"),
+        (("selection={keep: lowest_norm}",), "Norm-guided selection needs a loss"),
+        (("reweighting={}",), "Deferred re-weighting sets the class weights"),
+        (("model.head=cosine",), "takes logits, and the head 'cosine' gives cosines"),
+        (("loss={name: levelwise_margin, loss: dbm}",), "set model.head to 'cosine'"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_training(
+    photos: Path, tmp_path: Path, changes: tuple[str, ...], says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        train(config(photos, tmp_path / "run", "loss=conditional_softmax", *changes))
