@@ -12,6 +12,7 @@ from taxonet.report.plots import (
     recall_against_class_size,
     reliability,
 )
+from taxonet.report.rollups import operating_curves, rollup_section
 from taxonet.report.structure import (
     Column,
     Example,
@@ -43,9 +44,11 @@ __all__ = [
     "long_tail",
     "norms_by_shot_group",
     "open_set_histogram",
+    "operating_curves",
     "recall_against_class_size",
     "reliability",
     "render_html",
+    "rollup_section",
     "summary_tables",
     "terminal_report",
     "terminal_table",

@@ -20,6 +20,7 @@ from taxonet.report.plots import (
     recall_against_class_size,
     reliability,
 )
+from taxonet.report.rollups import rollup_section
 from taxonet.report.structure import (
     Cell,
     Column,
@@ -55,6 +56,7 @@ def evaluation_report(evaluations: Mapping[str, Evaluation], *, title: str) -> R
         ),
         _tail_section(evaluations),
         _decision_section(evaluations),
+        rollup_section(evaluations),
         _unknown_section(evaluations),
         _confusion_section(subject),
         _norm_section(name, subject),
