@@ -48,6 +48,21 @@ def test_predict_ends_with_0_where_all_is_well(
     assert second["rule"] == "unknown"
 
 
+def test_predict_by_another_rollup(
+    taxonet: Command, saved: Path, photos: Path, tmp_path: Path
+) -> None:
+    words = ("predict", saved, photos / "4.png", "--device", "cpu")
+    for name in ("own", "diffusion", "level_top_down"):
+        ran = taxonet(*words, "--out", tmp_path / f"{name}.csv", "--rollup", name)
+        assert ran.code == 0, ran.err
+    own, diffused, weighed = (
+        rows_of(tmp_path / f"{name}.csv")[0] for name in ("own", "diffusion", "level_top_down")
+    )
+    assert own["species"] == diffused["species"] == weighed["species"] == "Rosa gallica"
+    assert float(diffused["species_probability"]) < float(own["species_probability"])
+    assert float(weighed["species_probability"]) > float(own["species_probability"])
+
+
 def test_predict_resumes(taxonet: Command, saved: Path, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "rows.csv"
     words = ("predict", saved, photos, "--out", out, "--device", "cpu", "--batch-size", "2")
@@ -77,6 +92,13 @@ def test_predict_resumes(taxonet: Command, saved: Path, photos: Path, tmp_path: 
         (("--within", "famly=Rosaceae"), 2, "no rank 'famly'. Did you mean 'family'?"),
         (("--within", "genus=Rossa"), 2, "No genus is called 'Rossa'. Did you mean 'Rosa'?"),
         (("--species-list", "nowhere.txt"), 1, "nowhere.txt"),
+        (
+            ("--rollup", "diffusoin"),
+            2,
+            "No rollup is called 'diffusoin'. Did you mean 'diffusion'?",
+        ),
+        (("--rollup", "top_down"), 2, "it has no scores of inner nodes"),
+        (("--rollup", "diffusion", "--within", "genus=Rosa"), 2, "leave one of them out"),
         (("--out", "rows.xlsx"), 2, "--out must end in .csv, .jsonl, .parquet, got rows.xlsx."),
     ],
 )

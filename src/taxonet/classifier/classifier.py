@@ -24,6 +24,7 @@ from taxonet.data.transforms import normalise, plain
 from taxonet.devices import pick_device
 from taxonet.errors import ConfigError, DataError
 from taxonet.files import readable_path
+from taxonet.inference.rollup_choice import Rollup
 from taxonet.registry import NOVELTY_SCORES
 from taxonet.taxonomy import Taxonomy
 from taxonet.taxonomy.propagate import class_to_node_probs
@@ -180,16 +181,20 @@ class TaxonClassifier:
         images: Iterable[NamedImage],
         *,
         maker: RowMaker,
+        rollup: Rollup | None = None,
         allowed: NDArray[np.bool_] | None = None,
         renormalise: bool = True,
         batch_size: int = 64,
         workers: int = 0,
     ) -> Iterator[Row]:
-        """Yield one row an image, in order, holding one batch in memory at a time."""
+        """Yield one row an image, in order, holding one batch in memory at a time.
+
+        A rollup is for all taxa; where only some are allowed, their classes are summed up.
+        """
         mask = None if allowed is None else self._mask(allowed)
         for batch in self.score(images, batch_size=batch_size, workers=workers):
             if mask is None:
-                probs = self.node_probs(batch.logits)
+                probs = self.node_probs(batch.logits, rollup=rollup)
             elif renormalise:
                 probs = self._rolled_up(self.probabilities(batch.logits, allowed=mask))
             else:
@@ -256,9 +261,9 @@ class TaxonClassifier:
         """Return class probabilities ``(B, c)``, over the allowed classes ``(c,)`` if given."""
         return self.reading.class_probs(logits / self.calibration.temperature, allowed=allowed)
 
-    def node_probs(self, logits: Tensor) -> Tensor:
-        """Return the probability of each node of the tree, ``(B, n)``."""
-        return self.reading.node_probs(logits / self.calibration.temperature)
+    def node_probs(self, logits: Tensor, *, rollup: Rollup | None = None) -> Tensor:
+        """Return the probability of each node of the tree, ``(B, n)``; see `Reading.node_probs`."""
+        return self.reading.node_probs(logits / self.calibration.temperature, rollup=rollup)
 
     def _rolled_up(self, class_probs: Tensor) -> Tensor:
         return class_to_node_probs(self.taxonomy, self.class_nodes, class_probs)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from taxonet.classifier.classifier import NamedImage, TaxonClassifier
@@ -23,9 +24,13 @@ from taxonet.classifier.writers import writer_for
 from taxonet.data.finding import find_images
 from taxonet.errors import ConfigError
 from taxonet.files import file_digest, readable_path
+from taxonet.inference.rollup_choice import Rollup
 from taxonet.progress import Progress
 from taxonet.recipes.verbs import PredictConfig
+from taxonet.registry import ROLLUPS
 from taxonet.version import __version__
+
+_OWN = "own"
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ def predict_to_file(config: PredictConfig, *, show_progress: bool = False) -> Pr
     spool.check(resume=config.resume)
     classifier = TaxonClassifier.load(config.classifier, device=config.device)
     allowed, notes = _allowed(config, classifier)
+    rollup = _rollup(config, classifier, restricted=allowed is not None)
     maker = classifier.row_maker(top_k=config.top_k)
     if config.resume:
         spool.go_on(_header(config), batch_size=config.batch_size)
@@ -65,6 +71,7 @@ def predict_to_file(config: PredictConfig, *, show_progress: bool = False) -> Pr
     rows = classifier.rows(
         _photos(config, spool),
         maker=maker,
+        rollup=rollup,
         allowed=allowed,
         renormalise=config.renormalise,
         batch_size=config.batch_size,
@@ -110,10 +117,29 @@ def _header(config: PredictConfig) -> dict[str, Any]:
         "classifier": identity(config.classifier),
         "taxonet": __version__,
         "top_k": config.top_k,
+        "rollup": config.rollup,
         "within": list(config.within),
         "species_list": None if listed is None else file_digest(listed),
         "renormalise": config.renormalise,
     }
+
+
+def _rollup(
+    config: PredictConfig, classifier: TaxonClassifier, *, restricted: bool
+) -> Rollup | None:
+    """Return the rollup, checked before the first photo; None for the head's own way."""
+    rollup: Rollup = ROLLUPS.build(config.rollup, {})
+    if config.rollup == _OWN:
+        return None
+    if restricted:
+        raise ConfigError(
+            "With --within or --species-list the probabilities of the classes that are left are "
+            f"summed up, so that --rollup {config.rollup} has nothing to do: leave one of them out."
+        )
+    blank = torch.zeros(1, classifier.reading.columns)
+    if reason := rollup.why_not(classifier.reading.tree_scores(blank)):
+        raise ConfigError(f"--rollup {config.rollup} makes no sense for this classifier: {reason}")
+    return rollup
 
 
 def _allowed(

@@ -19,6 +19,7 @@ Kind = Literal[
     "recipes",
     "backbones",
     "novelty-scores",
+    "rollups",
     "benchmark-sets",
 ]
 
@@ -33,6 +34,7 @@ _REGISTRIES = {
     "samplers": ("data", "SAMPLERS"),
     "second-stages": ("training.second_stage", "SECOND_STAGES"),
     "novelty-scores": ("inference.novelty", "NOVELTY_SCORES"),
+    "rollups": ("inference.rollup_choice", "ROLLUPS"),
     "benchmark-sets": ("data.benchmarks", "BENCHMARK_SETS"),
 }
 

@@ -150,6 +150,11 @@ class PredictConfig(Section):
         Path("predictions.csv"), description="Where rows go: .csv, .jsonl or .parquet."
     )
     top_k: PositiveInt = Field(1, description="Candidates to write at every rank.")
+    rollup: str = Field(
+        "own",
+        description="How probabilities of all taxa come from the scores, as `taxonet list rollups` "
+        "prints them; the threshold was set for `own`.",
+    )
     within: tuple[str, ...] = Field(
         (), description="Only taxa under this one: rank=name; several add up."
     )
