@@ -183,6 +183,8 @@ def _git(*words: str) -> str:
 def render(table: TableSpec) -> str:
     """Return the table as Markdown: mean and spread (standard deviation) over the seeds run."""
     found = records(table)
+    if table.rollups:
+        return "\n".join([f"**{table.caption}**", "", _rollup_lines(table, found)])
     parts = [f"**{table.caption}**", "", _markdown(table, found, _main_columns(table))]
     if table.source:
         parts[-1] = _with_published(table, parts[-1])
@@ -232,6 +234,26 @@ def _markdown(table: TableSpec, found: list[dict[str, Any]], columns: Columns) -
     return "\n".join(lines)
 
 
+def _rollup_lines(table: TableSpec, found: list[dict[str, Any]]) -> str:
+    """Return a line for each row and rollup; n/a where the two do not go together."""
+    figures = ("AP", "AC", "R@90", "R@95", "M-F1", "L-F1", "L-Top1")
+    heights = ("mistake_severity", "hierarchical_distance")
+    lines = [
+        f"| row | rollup | seeds | {' | '.join(figures)} | severity | distance |",
+        "| --- | --- | ---: |" + " ---: |" * (len(figures) + len(heights)),
+    ]
+    for row in table.rows:
+        runs = [record for record in found if record["row"] == row.name]
+        for rollup in table.rollups:
+            paths = [("test", "rollups", rollup, name) for name in (*figures, *heights)]
+            values = [[_value(run, path) for run in runs] for path in paths]
+            shares = [_cell(value) for value in values[: len(figures)]]
+            edges = [_cell(value, factor=1, decimals=2) for value in values[len(figures) :]]
+            cells = " | ".join([*shares, *edges])
+            lines.append(f"| {row.name} | {rollup} | {len(runs)} | {cells} |")
+    return "\n".join(lines)
+
+
 def _with_published(table: TableSpec, text: str) -> str:
     """Add a column with what the papers print: top-1 (many / medium / few)."""
     first, rule, *lines = text.splitlines()
@@ -250,14 +272,14 @@ def _value(record: dict[str, Any], path: tuple[str, ...]) -> float | None:
     return None if value is None else float(value)
 
 
-def _cell(values: list[float | None]) -> str:
-    known = [100 * value for value in values if value is not None]
+def _cell(values: list[float | None], *, factor: float = 100, decimals: int = 1) -> str:
+    known = [factor * value for value in values if value is not None]
     if not values:
         return _NOT_RUN
     if not known:
         return "n/a"
-    spread = f" ± {statistics.stdev(known):.1f}" if len(known) > 1 else ""
-    return f"{statistics.mean(known):.1f}{spread}"
+    spread = f" ± {statistics.stdev(known):.{decimals}f}" if len(known) > 1 else ""
+    return f"{statistics.mean(known):.{decimals}f}{spread}"
 
 
 def _render_into(page: Path) -> None:
