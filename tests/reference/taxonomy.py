@@ -1,6 +1,7 @@
 """A taxonomy the slow and obvious way: a set of paths, climbed by loops."""
 
 from collections.abc import Iterable, Sequence
+from math import exp, inf, log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,3 +45,42 @@ def slow_sum_up(parent: Sequence[int], values: NDArray[np.float64]) -> NDArray[n
         for above in slow_ancestors(parent, node):
             sums[:, above] += values[:, node]
     return sums
+
+
+def slow_logsumexp_up(parent: Sequence[int], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    result = np.empty_like(values)
+    for row, scores in enumerate(values.tolist()):
+        for node in range(len(parent)):
+            below = [scores[i] for i in slow_subtree(parent, node)]
+            peak = max(below)
+            total = sum(exp(x - peak) for x in below) if peak > -inf else 0.0
+            result[row, node] = peak + log(total) if total else -inf
+    return result
+
+
+def slow_max_up(parent: Sequence[int], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    result = np.empty_like(values)
+    for node in range(len(parent)):
+        for row in range(len(values)):
+            result[row, node] = max(values[row, i] for i in slow_subtree(parent, node))
+    return result
+
+
+def slow_sum_down(parent: Sequence[int], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    sums = np.zeros_like(values)
+    for node in range(len(parent)):
+        for above in slow_ancestors(parent, node):
+            sums[:, node] += values[:, above]
+    return sums
+
+
+def slow_sibling_log_softmax(
+    parent: Sequence[int], scores: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    logs = np.zeros_like(scores)
+    for node in range(1, len(parent)):
+        siblings = [i for i in range(1, len(parent)) if parent[i] == parent[node]]
+        for row in range(len(scores)):
+            total = sum(exp(scores[row, i] - scores[row, node]) for i in siblings)
+            logs[row, node] = -log(total)
+    return logs

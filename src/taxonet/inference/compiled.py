@@ -94,9 +94,7 @@ def _in_threads(scores: Floats, solved: Floats, tree: tuple[Any, ...], threads: 
 
 
 @_compile
-def _eliminate(
-    scores: Any, solved: Any, parent: Any, pull: Any, gain: Any, held: int
-) -> None:  # pragma: no cover - compiled
+def _eliminate(scores: Any, solved: Any, parent: Any, pull: Any, gain: Any, held: int) -> None:
     kept = np.empty((held, LANES), scores.dtype)
     leaves = np.empty((LANES, LANES), scores.dtype)
     for row in range(0, len(scores), LANES):
@@ -107,7 +105,7 @@ def _eliminate(
 
 
 @_compile
-def _take_in(scores: Any, row: int, kept: Any) -> None:  # pragma: no cover - compiled
+def _take_in(scores: Any, row: int, kept: Any) -> None:
     for node in range(0, len(kept) - LANES, LANES):
         turn_block(scores, row, node, kept, node, 0)
     # The last block may overlap the one before it.
@@ -115,9 +113,7 @@ def _take_in(scores: Any, row: int, kept: Any) -> None:  # pragma: no cover - co
 
 
 @_compile
-def _climb(
-    scores: Any, row: int, kept: Any, leaves: Any, parent: Any, pull: Any
-) -> None:  # pragma: no cover - compiled
+def _climb(scores: Any, row: int, kept: Any, leaves: Any, parent: Any, pull: Any) -> None:
     one = pull.dtype.type(1)
     for first in range(len(kept), len(parent), LANES):
         turn_block(scores, row, first, leaves, 0, 0)
@@ -137,7 +133,7 @@ def _descend(
     parent: Any,
     pull: Any,
     gain: Any,
-) -> None:  # pragma: no cover - compiled
+) -> None:
     mix_rows(kept, 0, gain[0], kept, 0, pull[0])  # the root is pulled by nothing
     for node in range(1, len(kept)):
         mix_rows(kept, node, gain[node], kept, parent[node], pull[node])
@@ -149,7 +145,7 @@ def _descend(
 
 
 @_compile
-def _give_out(kept: Any, solved: Any, row: int) -> None:  # pragma: no cover - compiled
+def _give_out(kept: Any, solved: Any, row: int) -> None:
     for node in range(0, len(kept) - LANES, LANES):
         turn_block(kept, node, 0, solved, row, node)
     turn_block(kept, len(kept) - LANES, 0, solved, row, len(kept) - LANES)

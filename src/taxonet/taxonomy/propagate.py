@@ -188,8 +188,6 @@ def sibling_log_softmax(taxonomy: Taxonomy, scores: Tensor) -> Tensor:
     check_node_values(taxonomy, scores)
     if scores.dtype in _HALF:
         return sibling_log_softmax(taxonomy, scores.float()).to(scores.dtype)
-    if len(taxonomy) == 1:
-        return torch.zeros_like(scores)
     below = scores[:, 1:]
     parents = tree_index(taxonomy, scores.device).parent[1:]
     blank = torch.full_like(scores, -torch.inf)
