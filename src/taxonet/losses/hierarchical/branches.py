@@ -56,7 +56,7 @@ def logsumexp_by_depth(scores: Tensor, depths: Tensor, count: int) -> Tensor:
     sums: Tensor = _LogSumExpByDepth.apply(  # type: ignore[no-untyped-call]
         scores, bins, count * _SPREAD
     )
-    return sums.unflatten(1, (_SPREAD, count)).logsumexp(1)
+    return sums.view(-1, _SPREAD, count).logsumexp(1)
 
 
 def log1p_exp(values: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """What the lowest common ancestor of the target and every node is, in one pass down the tree."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -28,7 +30,7 @@ def at_common_ancestors(taxonomy: Taxonomy, paths: Tensor, values: Tensor) -> Te
         >>> at_common_ancestors(tree, paths, torch.tensor([[0, 10, 20]]))
         tensor([[ 0, 10,  0, 20, 10]])
     """
-    return torch.cat(_levels(taxonomy, paths, values), dim=1)
+    return torch.cat(levels_of_common_ancestors(taxonomy, paths, values), dim=1)
 
 
 def at_common_ancestors_of_leaves(taxonomy: Taxonomy, paths: Tensor, values: Tensor) -> Tensor:
@@ -41,25 +43,33 @@ def at_common_ancestors_of_leaves(taxonomy: Taxonomy, paths: Tensor, values: Ten
         >>> at_common_ancestors_of_leaves(tree, paths, torch.tensor([[0, 10, 20]]))  # c, d, e
         tensor([[ 0, 20, 10]])
     """
-    places = places_of(taxonomy, values.device).leaves_in_level
-    leaves = [
-        level if len(own) == level.shape[1] else level.index_select(1, own)
-        for level, own in zip(_levels(taxonomy, paths, values), places, strict=True)
-        if len(own) > 0
-    ]
+    levels = levels_of_common_ancestors(taxonomy, paths, values)
+    leaves = places_of(taxonomy, values.device).leaf_columns(levels)
     return leaves[0] if len(leaves) == 1 else torch.cat(leaves, dim=1)
 
 
-def _levels(taxonomy: Taxonomy, paths: Tensor, values: Tensor) -> list[Tensor]:
+def levels_of_common_ancestors(taxonomy: Taxonomy, paths: Tensor, values: Tensor) -> list[Tensor]:
+    """Return the columns of `at_common_ancestors` depth by depth, ``(B, nodes)`` each."""
     index = tree_index(taxonomy, values.device)
-    levels, start = [values[:, :1]], 1
-    for depth, parents in enumerate(index.parent_in_level, start=1):
-        carried = levels[-1].index_select(1, parents)
+    sizes = torch.tensor(index.level_sizes[: paths.shape[1]], device=paths.device)
+    places = paths - (sizes.cumsum(0) - sizes)
+    # The path of a shallower target ends above: its repeated node goes to a column too many.
+    places = torch.where(places >= 0, places, sizes)
+    carried, levels = values[:, :1], [values[:, :1]]
+    for depth, parents in enumerate(_parents_and_one(taxonomy, values.device), start=1):
+        carried = carried.index_select(1, parents)
         if depth < paths.shape[1]:
-            carried = _overwritten(carried, paths[:, depth] - start, values[:, depth])
-        levels.append(carried)
-        start += len(parents)
+            carried.scatter_(1, places[:, depth : depth + 1], values[:, depth : depth + 1])
+        levels.append(carried[:, :-1])
     return levels
+
+
+@lru_cache(maxsize=16)
+def _parents_and_one(taxonomy: Taxonomy, device: torch.device) -> list[Tensor]:
+    """Return the parents of each depth's nodes within the depth above, and any one more."""
+    with torch.inference_mode(False):
+        index = tree_index(taxonomy, device)
+        return [torch.cat((parents, parents[-1:])) for parents in index.parent_in_level]
 
 
 def depths_of_common_ancestors(taxonomy: Taxonomy, paths: Tensor) -> Tensor:
@@ -82,11 +92,3 @@ def depths_on(paths: Tensor) -> Tensor:
     """Return the depth of each node of the paths, float32 ``(B, L)``."""
     depths = torch.arange(paths.shape[1], dtype=torch.float32, device=paths.device)
     return depths.expand(len(paths), -1)
-
-
-def _overwritten(level: Tensor, places: Tensor, values: Tensor) -> Tensor:
-    """Put one value a row in its place, in a level that is nobody else's; before it, nowhere."""
-    # The path of a shallower target ends above: its repeated node stands before the level.
-    here = places.clamp(min=0).unsqueeze(1)
-    kept = level.gather(1, here)
-    return level.scatter_(1, here, torch.where(places.unsqueeze(1) >= 0, values.unsqueeze(1), kept))

@@ -11,6 +11,7 @@ from taxonet.losses.hierarchical.base import HierarchicalLoss
 from taxonet.losses.hierarchical.branches import log1p_exp, logsumexp_by_depth
 from taxonet.losses.hierarchical.common_ancestor import depths_of_common_ancestors
 from taxonet.losses.hierarchical.node_softmax import subtree_probabilities
+from taxonet.losses.hierarchical.picked import picked_log_softmax
 from taxonet.registry import HIERARCHICAL_LOSSES
 from taxonet.taxonomy import Taxonomy
 from taxonet.taxonomy.propagate import paths_to
@@ -80,7 +81,8 @@ class DescendantSoftmaxLoss(HierarchicalLoss):
         return subtree_probabilities(self.taxonomy, scores)
 
     def _against_all(self, scores: Tensor, paths: Tensor) -> Tensor:
-        return -scores.log_softmax(1).gather(1, paths)
+        rows = torch.arange(len(paths), device=paths.device).repeat_interleave(paths.shape[1])
+        return -picked_log_softmax(scores, rows, paths.flatten()).view_as(paths)
 
     def _against_cousins(self, scores: Tensor, paths: Tensor) -> Tensor:
         length = paths.shape[1]

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from taxonet.losses.hierarchical.base import HierarchicalLoss
 from taxonet.losses.hierarchical.leaf_softmax import leaf_to_node_probabilities, leaves_below
+from taxonet.losses.hierarchical.picked import picked_log_softmax
 from taxonet.losses.hierarchical.ragged import segment_logsumexp
 from taxonet.registry import HIERARCHICAL_LOSSES
 
@@ -47,7 +48,7 @@ class FlatSoftmaxLoss(HierarchicalLoss):
     def losses(self, scores: Tensor, target_nodes: Tensor) -> Tensor:
         """Return minus the log-probability of the leaves below each target ``(B,)``."""
         leaf, image = leaves_below(self.taxonomy, target_nodes)
-        logs = scores.log_softmax(1)[image, leaf]
+        logs = picked_log_softmax(scores, image, leaf)
         return -segment_logsumexp(logs, image, len(scores))
 
     def probabilities(self, scores: Tensor) -> Tensor:

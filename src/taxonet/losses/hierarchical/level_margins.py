@@ -125,10 +125,7 @@ class LevelwiseMarginLoss(HierarchicalLoss):
         """Return the losses of the levels of each image, summed ``(B,)``, without penalties."""
         paths, _ = paths_to(self.taxonomy, target_nodes)
         by_depth = split_by_depth(self.taxonomy, scores)
-        losses = 0 * by_depth[0][:, 0]
-        for part in self._parts():
-            losses = losses + part.losses(by_depth, paths)
-        return losses
+        return torch.stack([part.losses(by_depth, paths) for part in self._parts()]).sum(0)
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """Return the softmax of each node's own level ``(B, n)``."""

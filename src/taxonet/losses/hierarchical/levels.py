@@ -50,6 +50,7 @@ class Level(nn.Module):
     def __init__(self, taxonomy: Taxonomy, depth: int) -> None:
         super().__init__()
         self.depth = depth
+        self.first = taxonomy.level_slices[depth].start
         self.register_buffer("nodes", torch.from_numpy(taxonomy.level(depth)), persistent=False)
         is_leaf = np.isin(np.arange(len(taxonomy)), taxonomy.leaves)
         #: The depths above that hold leaves, and where in their own depth these stand.
@@ -82,6 +83,9 @@ class Level(nn.Module):
             paths: The nodes from the root to each target, as `paths_to` returns them ``(B, L)``.
         """
         ancestor = paths[:, min(self.depth, paths.shape[1] - 1)]
+        if not self.above:
+            place = ancestor - self.first
+            return place.clamp(min=0), place >= 0
         place = torch.searchsorted(self.nodes, ancestor.contiguous()).clamp(max=len(self.nodes) - 1)
         return place, self.nodes[place] == ancestor
 

@@ -1,12 +1,14 @@
 """A softmax inside each level of the tree."""
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from taxonet.losses.hierarchical.base import HierarchicalLoss
 from taxonet.losses.hierarchical.levels import Level, check_levels, merge_levels, split_by_depth
+from taxonet.losses.hierarchical.picked import picked_log_softmax
 from taxonet.registry import HIERARCHICAL_LOSSES
 from taxonet.taxonomy import Taxonomy
 from taxonet.taxonomy.propagate import paths_to
@@ -37,8 +39,8 @@ class LevelwiseCrossEntropyLoss(HierarchicalLoss):
         DataError: Scores or targets of a wrong form, when called.
 
     Reference:
-        Hierarchical Classification via Diffusion on Manifolds, section 3.3, the rows CE of its
-        Tables 3 and 10.
+        Hierarchical Classification via Diffusion on Manifolds, the rows CE L1-7 and L67 of its
+        tables.
 
     Examples:
         >>> import torch
@@ -63,14 +65,9 @@ class LevelwiseCrossEntropyLoss(HierarchicalLoss):
         """Return the cross entropies of the levels of each image, summed ``(B,)``."""
         paths, _ = paths_to(self.taxonomy, target_nodes)
         by_depth = split_by_depth(self.taxonomy, scores)
-        losses = 0 * by_depth[0][:, 0]
-        for level in self._levels():
-            target, has_one = level.targets(paths)
-            of_level = F.cross_entropy(
-                level.columns(by_depth), target.masked_fill(~has_one, -100), reduction="none"
-            )
-            losses = losses + of_level
-        return losses
+        losses = [_cross_entropies(level, by_depth, paths) for level in self._levels()]
+        # A tree of one node has no levels; its score still gets its gradient, 0.
+        return torch.stack(losses).sum(0) if losses else 0 * scores[:, 0]
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """Return the softmax of each node's own level ``(B, n)``."""
@@ -80,3 +77,10 @@ class LevelwiseCrossEntropyLoss(HierarchicalLoss):
 
     def _levels(self) -> list[Level]:
         return [level for level in self.parts if isinstance(level, Level)]
+
+
+def _cross_entropies(level: Level, by_depth: Sequence[Tensor], paths: Tensor) -> Tensor:
+    """Return the cross entropy of each image inside a level ``(B,)``; 0 without a target there."""
+    target, has_one = level.targets(paths)
+    rows = torch.arange(len(paths), device=paths.device)
+    return -picked_log_softmax(level.columns(by_depth), rows, target) * has_one

@@ -15,23 +15,36 @@ from taxonet.taxonomy import Taxonomy
 from taxonet.taxonomy.propagate import paths_to
 
 
-class _Focal(torch.autograd.Function):
-    """``sigmoid(x)^gamma log(1 + e^x)``: nearly 0 below 0, nearly x above."""
+class _FocalSum(torch.autograd.Function):
+    """The weighted terms of all nodes but the root, summed; composed of plain steps it costs twice.
+
+    All nodes are taken for wrong ones first, and those of the path are then written over.
+    """
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, gamma: float) -> Tensor:
-        missed, losses = values.sigmoid(), F.softplus(values)
-        factor = missed**gamma
-        ctx.save_for_backward(missed, losses, factor)
-        ctx.gamma = gamma
-        return factor * losses
+    def forward(ctx: Any, scores: Tensor, paths: Tensor, alpha: float, gamma: float) -> Tensor:
+        terms, slopes = _terms_and_slopes(scores, gamma)
+        right, right_slopes = _terms_and_slopes(-scores.gather(1, paths), gamma)
+        terms.mul_(1 - alpha).scatter_(1, paths, alpha * right)
+        slopes.mul_(1 - alpha).scatter_(1, paths, -alpha * right_slopes)
+        terms[:, 0] = 0
+        slopes[:, 0] = 0
+        ctx.save_for_backward(slopes)
+        return terms.sum(1)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        missed, losses, factor = ctx.saved_tensors
-        slope = (1 - missed).mul_(losses).mul_(ctx.gamma).add_(missed)
-        return slope.mul_(factor).mul_(grad), None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        (slopes,) = ctx.saved_tensors
+        return slopes * grad.unsqueeze(1), None, None, None
+
+
+def _terms_and_slopes(values: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
+    """Return ``sigmoid(x)^gamma log(1 + e^x)``, about 0 below 0 and x above, and its slope."""
+    missed, losses = values.sigmoid(), F.softplus(values)
+    factor = missed**gamma
+    slopes = (1 - missed).mul_(losses).mul_(gamma).add_(missed).mul_(factor)
+    return losses.mul_(factor), slopes
 
 
 @HIERARCHICAL_LOSSES.register("multilabel_focal")
@@ -77,11 +90,11 @@ class MultilabelFocalLoss(HierarchicalLoss):
 
     def losses(self, scores: Tensor, target_nodes: Tensor) -> Tensor:
         """Return the focal terms of each image, summed ``(B,)``."""
-        paths, on_path = paths_to(self.taxonomy, target_nodes)
-        wrong = torch.ones_like(scores).scatter_(1, paths, -1)
-        terms: Tensor = _Focal.apply(scores * wrong, self.gamma)  # type: ignore[no-untyped-call]
-        of_path = (terms.gather(1, paths) * on_path)[:, 1:].sum(1)
-        return (1 - self.alpha) * terms[:, 1:].sum(1) + (2 * self.alpha - 1) * of_path
+        paths, _ = paths_to(self.taxonomy, target_nodes)
+        result: Tensor = _FocalSum.apply(  # type: ignore[no-untyped-call]
+            scores, paths, self.alpha, self.gamma
+        )
+        return result
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """Return the sigmoid of each score ``(B, n)``."""

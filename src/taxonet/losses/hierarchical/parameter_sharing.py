@@ -6,7 +6,7 @@ from torch import Tensor
 
 from taxonet.losses.hierarchical.base import HierarchicalLoss
 from taxonet.losses.hierarchical.leaf_softmax import leaf_to_node_probabilities, leaves_below
-from taxonet.losses.hierarchical.places import places_of
+from taxonet.losses.hierarchical.picked import picked_log_softmax
 from taxonet.losses.hierarchical.ragged import segment_logsumexp
 from taxonet.losses.hierarchical.shared_scores import shared_scores
 from taxonet.registry import HIERARCHICAL_LOSSES
@@ -50,13 +50,11 @@ class ParameterSharingSoftmaxLoss(HierarchicalLoss):
     def losses(self, scores: Tensor, target_nodes: Tensor) -> Tensor:
         """Return minus the log-probability of the leaves below each target ``(B,)``."""
         leaf, image = leaves_below(self.taxonomy, target_nodes)
-        logs = self._leaf_scores(scores).log_softmax(0)[leaf, image]
+        leaf_scores = shared_scores(self.taxonomy, scores, leaves_only=True)
+        logs = picked_log_softmax(leaf_scores, image, leaf)
         return -segment_logsumexp(logs, image, len(scores))
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """Return the softmax over the leaves, summed upwards ``(B, n)``."""
-        return leaf_to_node_probabilities(self.taxonomy, self._leaf_scores(scores).softmax(0).T)
-
-    def _leaf_scores(self, scores: Tensor) -> Tensor:
-        leaves = places_of(self.taxonomy, scores.device).leaves
-        return shared_scores(self.taxonomy, scores, leaves)  # (c, B)
+        leaf_scores = shared_scores(self.taxonomy, scores, leaves_only=True)
+        return leaf_to_node_probabilities(self.taxonomy, leaf_scores.softmax(1))

@@ -1,5 +1,6 @@
 """Where nodes and leaves lie when a subtree is one range: the tree in preorder."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -52,6 +53,14 @@ class Places:
         self.node_first = on_device(node_first)
         self.node_stop = on_device(node_first + sizes)
         self.node_at = on_device(np.argsort(node_first))
+
+    def leaf_columns(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """Return the columns of the leaves of each depth that has any, from all of each depth."""
+        return [
+            level if len(own) == level.shape[1] else level.index_select(1, own)
+            for level, own in zip(levels, self.leaves_in_level, strict=True)
+            if len(own) > 0
+        ]
 
 
 @lru_cache(maxsize=16)

@@ -5,13 +5,13 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from taxonet.errors import ConfigError
 from taxonet.losses.checks import check_number
 from taxonet.losses.hierarchical.base import HierarchicalLoss
-from taxonet.losses.hierarchical.common_ancestor import at_common_ancestors
+from taxonet.losses.hierarchical.common_ancestor import levels_of_common_ancestors
 from taxonet.losses.hierarchical.node_softmax import subtree_probabilities
+from taxonet.losses.hierarchical.picked import picked_log_softmax
 from taxonet.registry import HIERARCHICAL_LOSSES
 from taxonet.taxonomy import Taxonomy
 from taxonet.taxonomy.propagate import paths_to
@@ -75,11 +75,13 @@ class SoftMaxMarginLoss(HierarchicalLoss):
         """Return the cross entropy of each image after the margins ``(B,)``."""
         paths, _ = paths_to(self.taxonomy, target_nodes)
         heights = self.tau * self.heights.to(scores)
-        common = at_common_ancestors(self.taxonomy, paths, heights[paths])
+        common = levels_of_common_ancestors(self.taxonomy, paths, heights[paths])
         # The target's own tau h(y) is the same for all nodes and cancels in the softmax.
-        return F.cross_entropy(
-            (scores + heights).sub_(common, alpha=2), target_nodes, reduction="none"
-        )
+        margined = scores + heights
+        for level, of_level in zip(self.taxonomy.level_slices, common, strict=True):
+            margined[:, level].sub_(of_level, alpha=2)
+        rows = torch.arange(len(scores), device=scores.device)
+        return -picked_log_softmax(margined, rows, target_nodes)
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """Return the softmax over all nodes, summed upwards ``(B, n)``."""
