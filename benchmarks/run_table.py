@@ -90,6 +90,8 @@ def _run(table: TableSpec, row: Row, seed: int, options: argparse.Namespace) -> 
     else:
         classifier, kept_epoch = _train(row, work, data, changes)
     seconds = time.monotonic() - start
+    if "learned_diffusion" in table.rollups:
+        classifier = _with_learned_rollup(classifier)
     metrics = evaluate(
         EvaluateConfig(
             classifier=classifier,
@@ -150,6 +152,15 @@ def _refit(row: Row, work: Path) -> Path:
     shutil.rmtree(out, ignore_errors=True)
     config = RefitConfig(classifier=before, stage=row.recipe, set=row.changes, out=out)
     return refit(config).classifier
+
+
+def _with_learned_rollup(classifier: Path) -> Path:
+    from taxonet.recipes.verbs import FitDiffusionConfig
+    from taxonet.training import fit_diffusion
+
+    out = classifier.with_name("diffusion")
+    shutil.rmtree(out, ignore_errors=True)
+    return fit_diffusion(FitDiffusionConfig(classifier=classifier, out=out))
 
 
 def _folder(work: Path, name: str) -> Path:

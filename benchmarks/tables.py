@@ -130,7 +130,15 @@ _HIERARCHY_ROWS = (
     Row("level-wise dual margin", "method/levelwise-dual-margin"),
     Row("HXE", "method/hxe"),
 )
-_ROLLUPS = ("own", "bottom_up", "top_down", "level_top_down", "diffusion")
+_ROLLUPS = (
+    "own",
+    "bottom_up",
+    "top_down",
+    "greedy_descent",
+    "level_top_down",
+    "diffusion",
+    "learned_diffusion",
+)
 
 _DBM = "dbm/cifar100-lt/"
 _WD = "CE, high weight decay"

@@ -161,6 +161,13 @@ _METRICS = (
         ("np.sqrt(len(images) - 1)", "np.sqrt(len(images))"),
     ),
     *_of("metrics/margins.py", "metrics/test_margins.py", ("= -np.inf", "= np.inf")),
+    *_of(
+        "metrics/neighbours.py",
+        "metrics/test_neighbours.py",
+        ("(len(taxon) - 1)", "len(taxon)"),
+        ("others = int(of_taxon.sum()), of_taxon - 1", "others = int(of_taxon.sum()), of_taxon"),
+        ("near[known]] == taxon[known, None]", "near[known]] == taxon[:1, None]"),
+    ),
 )
 
 _TRAINING = (
@@ -190,6 +197,11 @@ _TRAINING = (
         "training/objectives/contrast.py",
         "training/test_contrast_objective.py",
         ("self.contrast.weight * contrasted", "contrasted"),
+    ),
+    *_of(
+        "training/tree_contrast.py",
+        "training/test_tree_contrast.py",
+        ("self.class_places[target]", "target"),
     ),
     *_of(
         "training/objectives/transfer.py",
@@ -264,7 +276,12 @@ _OTHERS = (
         "data/test_benchmarks_cifar.py",
         ("_TRAIN // classes, factor, classes)", "_TRAIN // classes, factor, classes + 1)"),
     ),
-    *_of("classifier/rows.py", "classifier", ("novelty > self", "novelty >= self")),
+    *_of(
+        "classifier/rows.py",
+        "classifier",
+        ("novelty > self", "novelty >= self"),
+        (">= smallest", "> smallest"),
+    ),
 )
 
 MUTANTS = (*_LOSSES, *_MODELS, *_METRICS, *_TRAINING, *_OTHERS)

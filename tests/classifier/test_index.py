@@ -24,6 +24,7 @@ def test_rows_come_back_in_order_however_they_are_cut(
     found = index.read()
     np.testing.assert_array_equal(found.embeddings, embeddings)
     assert found.targets.tolist() == targets
+    assert index.names() == [f"{k}.jpg" for k in range(23)]
     assert [array.dtype.name for array in found] == ["float32", "int64"]
 
 

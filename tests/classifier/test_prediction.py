@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,8 +23,11 @@ from taxonet.classifier import (
     prediction,
 )
 from taxonet.classifier.rows import Row
+from taxonet.classifier.spool import Spool
+from taxonet.classifier.writers import Writer, writer_for
 from taxonet.errors import CheckpointError, ConfigError, DataError, TaxonomyError
 from taxonet.recipes.verbs import PredictConfig
+from taxonet.registry import ROLLUPS
 from tests.helpers import save_photo
 
 BATCH = 4
@@ -233,7 +237,7 @@ def test_a_run_killed_while_it_wrote_the_output_goes_on(
         raise StopError
 
     with monkeypatch.context() as patched:
-        patched.setattr(prediction, "writer_for", lambda _: fail)
+        patched.setattr(prediction, "writer_for", lambda *_: fail)
         with pytest.raises(StopError):
             run()
     run(resume=True)
@@ -266,6 +270,9 @@ def test_a_new_run_does_not_start_over_the_rows_of_a_stopped_one(
         ({"top_k": 2}, "top_k"),
         ({"within": ("family=Rosaceae",)}, "within"),
         ({"renormalise": False}, "renormalise"),
+        ({"rollup": "diffusion"}, "rollup"),
+        ({"rollup": "diffusion", "set": ("alpha=0.1",)}, "rollup, set"),
+        ({"node_probs": Path("nodes.csv")}, "node_probs, node_probs_from"),
     ],
 )
 def test_a_resume_with_other_options_is_refused(
@@ -432,14 +439,310 @@ def test_within_and_a_list_must_leave_something(
     assert set(rows["scientificName"].dropna()) == {"Rosa canina"}  # the only one of both
 
 
+def probabilities_of(classifier: TaxonClassifier, image: str, **options: Any) -> dict[str, float]:
+    """Return the probability of each taxon but the root, by its path, for one photo."""
+    (batch,) = classifier.score([(image, image)])
+    (probs,) = classifier.node_probs(batch.logits, **options).tolist()
+    tree = classifier.taxonomy
+    return {tree.path_text(node): probs[node] for node in range(1, len(tree))}
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.9])
+def test_options_reach_the_rollup(
+    alpha: float,
+    run: Callable[..., PredictionSummary],
+    classifier: TaxonClassifier,
+    photos: list[str],
+    tmp_path: Path,
+) -> None:
+    chosen = (f"alpha={alpha}", "levels=last_two")
+    run(rollup="diffusion", set=chosen, images=(photos[4],))
+    options = {"alpha": alpha, "levels": "last_two"}
+    rollup = ROLLUPS.build("diffusion", options)
+    expected = probabilities_of(classifier, photos[4], rollup=rollup)
+    others = probabilities_of(classifier, photos[4], rollup=ROLLUPS.build("diffusion", {}))
+    row = read(tmp_path / "rows.csv").iloc[0]
+    path = "Rosaceae/Rosa/Rosa gallica"
+    assert row["species"] == "Rosa gallica"
+    assert row["species_probability"] == pytest.approx(expected[path], abs=1e-5)
+    assert abs(expected[path] - others[path]) > 0.01
+
+
+@pytest.mark.parametrize(
+    ("rollup", "option", "says"),
+    [
+        ("diffusion", "alhpa=0.1", "no option 'alhpa'. Did you mean 'alpha'?"),
+        ("diffusion", "levels=some", "option 'levels'"),
+        ("diffusion", "alpha", "path.to.key=value, got 'alpha'"),
+        ("diffusion", "alpha=1.5", r"alpha in [0, 1), got 1.5"),
+        ("diffusion", "top=0", "top of at least 1"),
+        ("own", "alpha=0.1", "'own' has no option 'alpha'. Options: none."),
+    ],
+)
+def test_options_that_the_rollup_cannot_take_are_refused_before_the_first_photo(
+    rollup: str, option: str, says: str, run: Callable[..., PredictionSummary], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        run(rollup=rollup, set=(option,))
+    assert not (tmp_path / "rows.csv.partial").exists()
+
+
+def test_a_resume_with_other_options_of_the_rollup_or_the_table_is_refused(
+    run: Callable[..., PredictionSummary],
+    stop_after: Callable[[int | None], None],
+    tmp_path: Path,
+) -> None:
+    options: dict[str, Any] = {
+        "rollup": "diffusion",
+        "set": ("alpha=0.1", "levels=last_two"),
+        "node_probs": tmp_path / "nodes.csv",
+    }
+    stop_after(8)
+    with pytest.raises(StopError):
+        run(**options)
+    stop_after(None)
+    for changed, named in (
+        ({"set": ("alpha=0.2", "levels=last_two")}, "set"),
+        ({"node_probs_from": 0.1}, "node_probs_from"),
+        ({"node_probs": tmp_path / "others.csv"}, "node_probs"),
+        ({"node_probs": None}, "node_probs, node_probs_from"),
+    ):
+        with pytest.raises(DataError, match=f"made with another {named} than"):
+            run(**(options | changed), resume=True)
+    options["set"] = ("levels=last_two", "alpha=0.10")  # the same in other words
+    assert run(**options, resume=True).resumed_from == 8
+
+
+@pytest.mark.parametrize("rollup", ["own", "diffusion"])
+@pytest.mark.parametrize("smallest", [1e-6, 0.2])
+def test_the_table_of_nodes_holds_the_likely_taxa_of_each_photo(
+    rollup: str,
+    smallest: float,
+    run: Callable[..., PredictionSummary],
+    classifier: TaxonClassifier,
+    photos: list[str],
+    tmp_path: Path,
+) -> None:
+    nodes = tmp_path / "sub" / "nodes.csv"
+    run(rollup=rollup, node_probs=nodes, node_probs_from=smallest, batch_size=1)
+    table = read(nodes)
+    columns = ["image", "scientificName", "taxonRank", "path", "probability"]
+    assert list(table.columns) == columns
+    readable = [photo for place, photo in enumerate(photos) if place not in (3, 9)]
+    assert table["image"].drop_duplicates().tolist() == readable  # the broken two have no line
+    tree, way = classifier.taxonomy, ROLLUPS.build(rollup, {})
+    expected = [
+        (photo, tree.names[node], tree.rank_name(node), tree.path_text(node), probability)
+        for photo in [*readable, photos[0]]
+        for node, probability in zip(
+            range(1, len(tree)),
+            probabilities_of(classifier, photo, rollup=way).values(),
+            strict=True,
+        )
+        if probability >= smallest
+    ]
+    frame = pd.DataFrame(expected, columns=columns)
+    pd.testing.assert_frame_equal(
+        table, frame.astype(dict.fromkeys(columns[:4], object)), check_exact=False, atol=1e-5
+    )
+
+
+def test_the_lines_of_a_photo_add_up_along_the_tree(
+    run: Callable[..., PredictionSummary], listed: Path, photos: list[str], tmp_path: Path
+) -> None:
+    listed.write_text("".join(f"{photo}\n" for photo in photos), encoding="utf-8")
+    nodes = tmp_path / "nodes.parquet"
+    run(node_probs=nodes, node_probs_from=1e-9)
+    rows, table = read(tmp_path / "rows.csv"), read(nodes)
+    for image in table["image"].unique():
+        lines = table[table["image"] == image]
+        probs = dict(zip(lines["path"], lines["probability"], strict=True))
+        sums: dict[str, float] = {}
+        for path, probability in probs.items():
+            parent = path.rpartition("/")[0]
+            sums[parent] = sums.get(parent, 0.0) + probability
+        assert sums.pop("") == pytest.approx(1, abs=1e-5)  # the families
+        assert set(sums) == {"Rosaceae", "Sapindaceae", "Rosaceae/Rosa", "Sapindaceae/Acer"}
+        assert all(total <= probs[path] + 1e-6 for path, total in sums.items())
+        families = lines[lines["taxonRank"] == "family"]
+        best = families.loc[families["probability"].idxmax()]
+        row = rows[rows["image"] == image].iloc[0]
+        assert best["scientificName"] == row["family"]
+        assert best["probability"] == row["family_probability"]
+
+
+def test_the_table_of_nodes_is_restricted_as_the_rows_are(
+    run: Callable[..., PredictionSummary], tmp_path: Path
+) -> None:
+    for renormalise in (True, False):
+        out, nodes = tmp_path / f"{renormalise}.csv", tmp_path / f"{renormalise} nodes.csv"
+        run(
+            out=out,
+            node_probs=nodes,
+            node_probs_from=1e-9,
+            within=("genus=Rosa",),
+            renormalise=renormalise,
+        )
+        table = read(nodes)
+        genus = table[table["path"] == "Rosaceae/Rosa"]["probability"].tolist()
+        assert genus == read(out)["genus_probability"].dropna().tolist()
+        assert bool((table[table["taxonRank"] == "genus"]["path"] == "Rosaceae/Rosa").all())
+        assert set(table["path"].str.split("/").str[0]) == {"Rosaceae"}
+
+
+def test_the_table_of_nodes_is_the_same_in_every_format(
+    run: Callable[..., PredictionSummary], tmp_path: Path
+) -> None:
+    tables = []
+    for suffix in FORMATS:
+        nodes = tmp_path / f"nodes.{suffix}"
+        run(out=tmp_path / f"{suffix}.csv", node_probs=nodes)
+        tables.append(read(nodes))
+    assert len(tables[0]) > 15
+    assert bool((tables[0]["probability"] >= 0.01).all())
+    for other in tables[1:]:
+        pd.testing.assert_frame_equal(tables[0], other)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_the_rows_are_the_same_beside_a_table_of_nodes(
+    suffix: str, run: Callable[..., PredictionSummary], tmp_path: Path
+) -> None:
+    alone, beside = tmp_path / f"alone.{suffix}", tmp_path / f"beside.{suffix}"
+    run(out=alone)
+    run(out=beside, node_probs=tmp_path / "nodes.csv")
+    assert alone.read_bytes() == beside.read_bytes()
+
+
+def test_no_photos_give_a_table_of_nodes_without_lines(
+    run: Callable[..., PredictionSummary], tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    nodes = tmp_path / "nodes.csv"
+    run(images=(str(tmp_path / "empty"),), node_probs=nodes)
+    assert nodes.read_text(encoding="utf-8").split() == [
+        "image,scientificName,taxonRank,path,probability"
+    ]
+
+
+@pytest.fixture
+def whole(run: Callable[..., PredictionSummary], tmp_path: Path) -> Callable[[], bool]:
+    """Tell whether ``rows.csv`` and ``nodes.csv`` are as an uninterrupted run leaves them."""
+    folder = tmp_path / "whole"
+    run(out=folder / "rows.csv", node_probs=folder / "nodes.csv")
+
+    def is_whole() -> bool:
+        return not (tmp_path / "rows.csv.partial").exists() and all(
+            (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+            for name in ("rows.csv", "nodes.csv")
+        )
+
+    return is_whole
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 14])
+def test_a_stopped_run_goes_on_to_the_identical_table_of_nodes(
+    count: int,
+    run: Callable[..., PredictionSummary],
+    stop_after: Callable[[int | None], None],
+    whole: Callable[[], bool],
+    tmp_path: Path,
+) -> None:
+    nodes = tmp_path / "nodes.csv"
+    stop_after(count)
+    with pytest.raises(StopError):
+        run(node_probs=nodes)
+    assert not nodes.exists()
+    stop_after(None)
+    assert run(node_probs=nodes, resume=True).resumed_from == count - count % BATCH
+    assert whole()
+
+
+def test_a_run_killed_between_the_two_files_goes_on(
+    run: Callable[..., PredictionSummary],
+    monkeypatch: pytest.MonkeyPatch,
+    whole: Callable[[], bool],
+    tmp_path: Path,
+) -> None:
+    nodes = tmp_path / "nodes.csv"
+
+    def fail(*_: Any) -> None:
+        raise StopError
+
+    def only_rows(out: Path, option: str) -> Writer:
+        return fail if option == "--node-probs" else writer_for(out, option)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(prediction, "writer_for", only_rows)
+        with pytest.raises(StopError):
+            run(node_probs=nodes)
+    assert (tmp_path / "rows.csv").exists()
+    assert not nodes.exists()
+    with pytest.raises(ConfigError, match=r"interrupted run\. Add --resume"):
+        run(node_probs=nodes)
+    run(node_probs=nodes, resume=True)
+    assert whole()
+
+
+def test_a_run_killed_before_its_spool_was_removed_goes_on(
+    run: Callable[..., PredictionSummary],
+    monkeypatch: pytest.MonkeyPatch,
+    whole: Callable[[], bool],
+    tmp_path: Path,
+) -> None:
+    nodes = tmp_path / "nodes.csv"
+
+    def fail(_: Spool) -> None:
+        raise StopError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Spool, "remove", fail)
+        with pytest.raises(StopError):
+            run(node_probs=nodes)
+    run(node_probs=nodes, resume=True)
+    assert whole()
+    with pytest.raises(ConfigError, match=r"nothing to resume: .*rows\.csv is complete"):
+        run(node_probs=nodes, resume=True)
+
+
+def test_an_existing_table_of_nodes_is_never_touched(
+    run: Callable[..., PredictionSummary],
+    stop_after: Callable[[int | None], None],
+    tmp_path: Path,
+) -> None:
+    nodes = tmp_path / "nodes.csv"
+    nodes.write_text("precious", encoding="utf-8")
+    says = r"nodes\.csv exists already. Remove it or choose another --node-probs"
+    with pytest.raises(ConfigError, match=says):
+        run(node_probs=nodes)
+    assert [path.name for path in tmp_path.glob("rows*")] == []
+    nodes.unlink()
+    stop_after(8)
+    with pytest.raises(StopError):
+        run(node_probs=nodes)
+    stop_after(None)
+    nodes.write_text("precious", encoding="utf-8")
+    with pytest.raises(ConfigError, match=says):
+        run(node_probs=nodes, resume=True)
+    assert nodes.read_text(encoding="utf-8") == "precious"
+
+
+def test_an_unknown_format_of_the_table_of_nodes_is_refused(
+    run: Callable[..., PredictionSummary],
+) -> None:
+    with pytest.raises(ConfigError, match=r"--node-probs must end in \.csv, .*, got nodes\.xlsx"):
+        run(node_probs=Path("nodes.xlsx"))
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_a_killed_process_leaves_what_a_resume_goes_on_from(
     run: Callable[..., PredictionSummary], saved: Path, photos: list[str], tmp_path: Path
 ) -> None:
-    run(out=tmp_path / "whole.csv")
-    partial = tmp_path / "rows.csv.partial"
+    run(out=tmp_path / "whole.csv", node_probs=tmp_path / "whole nodes.csv")
+    partial, nodes = tmp_path / "rows.csv.partial", tmp_path / "nodes.csv"
     command = [sys.executable, "-c", "from taxonet.cli import main; main()", "predict"]
     options = ["--out", str(tmp_path / "rows.csv"), "--batch-size", str(BATCH), "--device", "cpu"]
+    options += ["--node-probs", str(nodes)]
     process = subprocess.Popen(
         [*command, str(saved), "-", *options], stdin=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -458,5 +761,7 @@ def test_a_killed_process_leaves_what_a_resume_goes_on_from(
         process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert not (tmp_path / "rows.csv").exists()
-    assert run(resume=True).resumed_from == 2 * BATCH
+    assert not nodes.exists()
+    assert run(resume=True, node_probs=nodes).resumed_from == 2 * BATCH
     assert (tmp_path / "rows.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    assert nodes.read_bytes() == (tmp_path / "whole nodes.csv").read_bytes()

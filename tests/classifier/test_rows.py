@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from taxonet.classifier import RowMaker, levels_with_classes
+from taxonet.classifier.rows import NODE_PROBS
 from taxonet.errors import ConfigError
 from taxonet.taxonomy import Taxonomy
 from taxonet.taxonomy.propagate import class_to_node_probs
@@ -116,6 +117,20 @@ def test_a_batch_gives_its_rows_in_order() -> None:
     assert [row["scientificName"] for row in rows] == ["Rosa canina", "Betulaceae", "Acer rubrum"]
     assert [row["noveltyScore"] for row in rows] == [1.0, 2.0, 3.0]
     assert maker.rows([], of_nodes(torch.zeros(0, 6)), torch.zeros(0)) == []
+
+
+def test_likely_nodes_ride_along_where_they_are_asked_for() -> None:
+    probs = torch.tensor([[0.25, 0.125, 0.0, 0.5, 0.125, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0, 0.125]])
+    options: dict[str, Any] = {"threshold_prob": 0.5, "novelty_threshold": None}
+    maker = RowMaker(ragged_taxonomy(), NODES, **options, node_probs_from=0.25)
+    first, second = maker.rows(["a", "b"], of_nodes(probs), torch.zeros(2))
+    assert list(first) == [*maker.columns, NODE_PROBS]
+    # Betulaceae, which just reaches the bar, Rosaceae, Rosa, Rosa canina; never the root.
+    assert first[NODE_PROBS] == [(1, 0.25), (2, 0.75), (4, 0.625), (7, 0.5)]
+    assert second[NODE_PROBS] == []
+    assert NODE_PROBS not in maker.unreadable("c", "empty file")
+    plain = RowMaker(ragged_taxonomy(), NODES, **options)
+    assert NODE_PROBS not in plain.rows(["a", "b"], of_nodes(probs), torch.zeros(2))[0]
 
 
 def test_levels_hold_what_is_a_class_or_above_one() -> None:

@@ -99,9 +99,19 @@ def test_what_is_there_is_not_overwritten(out: Path, partial: Path) -> None:
     with pytest.raises(ConfigError, match=r"(?s)holds the rows of an interrupted run.*--resume"):
         Spool(out).check(resume=False)
     Spool(out).check(resume=True)
+    partial.unlink()
     out.write_text("finished", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"rows\.csv exists already"):
         Spool(out).check(resume=False)
+    with pytest.raises(ConfigError, match=r"nothing to resume: .*rows\.csv is complete"):
+        Spool(out).check(resume=True)
+
+
+def test_an_output_beside_its_spool_is_of_an_interrupted_run(out: Path, partial: Path) -> None:
+    out.write_text("finished", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"interrupted run\. Add --resume"):
+        Spool(out).check(resume=False)
+    Spool(out).check(resume=True)
 
 
 def test_without_rows_there_is_nothing_to_lose(out: Path) -> None:

@@ -3,6 +3,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -63,6 +64,25 @@ def test_predict_by_another_rollup(
     assert float(weighed["species_probability"]) > float(own["species_probability"])
 
 
+def test_predict_takes_options_of_the_rollup_and_writes_the_table_of_nodes(
+    taxonet: Command, saved: Path, photos: Path, tmp_path: Path
+) -> None:
+    words = ("predict", saved, photos / "4.png", "--device", "cpu", "--rollup", "diffusion")
+    tables = []
+    for alpha in (0, 0.9):
+        out, nodes = tmp_path / f"{alpha}.csv", tmp_path / f"{alpha} nodes.csv"
+        ran = taxonet(
+            *words, "--set", f"alpha={alpha}", "--set", "levels=last_two", "--out", out,
+            "--node-probs", nodes, "--node-probs-from", "0.1",
+        )  # fmt: skip
+        assert (ran.code, ran.out) == (0, f"{out}\n"), ran.err
+        tables.append({row["path"]: float(row["probability"]) for row in rows_of(nodes)})
+        assert min(tables[-1].values()) >= 0.1
+    still, moved = tables
+    path = "Rosaceae/Rosa/Rosa gallica"
+    assert moved[path] < still[path] - 0.1
+
+
 def test_predict_resumes(taxonet: Command, saved: Path, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "rows.csv"
     words = ("predict", saved, photos, "--out", out, "--device", "cpu", "--batch-size", "2")
@@ -99,6 +119,15 @@ def test_predict_resumes(taxonet: Command, saved: Path, photos: Path, tmp_path: 
         ),
         (("--rollup", "top_down"), 2, "it has no scores of inner nodes"),
         (("--rollup", "diffusion", "--within", "genus=Rosa"), 2, "leave one of them out"),
+        (("--set", "alpha=0.1"), 2, "The rollup 'own' has no option 'alpha'. Options: none."),
+        (
+            ("--rollup", "diffusion", "--set", "alhpa=0.1"),
+            2,
+            "The rollup 'diffusion' has no option 'alhpa'. Did you mean 'alpha'?",
+        ),
+        (("--node-probs", "n.txt"), 2, "--node-probs must end in .csv, .jsonl, .parquet, got"),
+        (("--node-probs", "predictions.csv"), 2, "two files, got predictions.csv for both"),
+        (("--node-probs-from", "0.5"), 2, "give --node-probs"),
         (("--out", "rows.xlsx"), 2, "--out must end in .csv, .jsonl, .parquet, got rows.xlsx."),
     ],
 )
@@ -167,9 +196,8 @@ def test_analyse_prints_tables_and_writes_the_report(
     table = photos / "labels.csv"
     rows = [f"{seed}.png,{name}" for seed, name in enumerate(names)]
     table.write_text("\n".join(["image,taxon", *rows]), encoding="utf-8")
-    ran = taxonet(
-        "analyse", saved, "--images", table, "--out", tmp_path / "inside", "--device", "cpu"
-    )
+    out = tmp_path / "inside"
+    ran = taxonet("analyse", saved, "--images", table, "--out", out, "--tsne", "--device", "cpu")
     assert ran.code == 0, ran.err
     assert "Norms of the vectors of classes" in ran.out
     assert "1 photos could not be read" in ran.message
@@ -177,3 +205,10 @@ def test_analyse_prints_tables_and_writes_the_report(
     assert figures["photos"]["test"]["images"] == 5
     page = (tmp_path / "inside" / "geometry.html").read_text(encoding="utf-8")
     assert "How near is a photo to its class?" in page
+    assert "Is the space arranged along the tree?" in page
+    points = rows_of(tmp_path / "inside" / "tsne.csv")
+    assert [row["image"] for row in points] == ["0.png", "1.png", "2.png", "4.png", "5.png"]
+    assert [row["genus"] for row in points] == ["", "Rubus", "Acer", "Rosa", "Acer"]
+    assert all(np.isfinite([float(row["x"]), float(row["y"])]).all() for row in points)
+    assert figures["tsne"]["photos_shown"] == 5
+    assert f"Points: {tmp_path / 'inside' / 'tsne.csv'}" in ran.message

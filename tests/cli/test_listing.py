@@ -17,7 +17,14 @@ from tests.cli.conftest import Command
             ["taxonet TaxoNet: the dual margin, and tail images", "dbm/cifar100-lt/dbm-bs"],
         ),
         ("expert-losses", ["nested_collaborative hard_classes (required), factor=0.6", "ride"]),
-        ("contrastive-losses", ["balanced_contrastive temperature=0.1", "supcon", "dro"]),
+        (
+            "contrastive-losses",
+            [
+                "balanced_contrastive temperature=0.1",
+                "hierarchical_supcon temperature=0.1, level_weights=None",
+                "dro",
+            ],
+        ),
         ("samplers", ["class_balanced", "instance_balanced", "progressive", "reversed"]),
         ("second-stages", ["tau_norm tau=1.0", "prototype", "crt", "ncm"]),
         ("benchmark-sets", ["cifar100-lt imbalance=100", "inat2018", "places-lt"]),

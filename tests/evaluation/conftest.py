@@ -8,7 +8,10 @@ import pandas as pd
 import pytest
 import torch
 
-from taxonet.classifier import Calibration, ScoredBatch, TaxonClassifier
+from taxonet.classifier import Calibration, ClassifierParts, ScoredBatch, TaxonClassifier
+from taxonet.classifier.reading import reading_of
+from taxonet.models import build_network
+from taxonet.recipes import PartChoice
 from tests.helpers import tiny_parts
 
 #: Training photos of Betulaceae, Rubus, Acer, Rosa canina, Rosa gallica, Acer rubrum.
@@ -52,6 +55,15 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[Logits], None]:
         monkeypatch.setattr(TaxonClassifier, "score", score)
 
     return use
+
+
+def tree_parts(loss: str) -> ClassifierParts:
+    """Return a classifier of the ragged tree whose head scores its leaves or nodes."""
+    parts = tiny_parts("linear")
+    recipe = parts.recipe.model_copy(update={"loss": PartChoice(name=loss)})
+    reading = reading_of(recipe, parts.taxonomy, parts.class_nodes, np.array(COUNTS))
+    network = build_network(backbone="resnet32", head="linear", classes=reading.columns, seed=0)
+    return replace(parts, network=network, recipe=recipe, class_counts=np.array(COUNTS))
 
 
 def write_table(path: Path, rows: Sequence[tuple[str, ...]], *more: str) -> Path:

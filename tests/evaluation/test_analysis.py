@@ -1,6 +1,7 @@
 """The verb `analyse`, from files to figures, with every figure computed again another way."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from taxonet.evaluation.geometry import HEAD, TRAINING
 from taxonet.metrics import PairMeans
 from taxonet.models import build_network
 from taxonet.recipes.verbs import AnalyseConfig
+from tests.evaluation.conftest import tree_parts
 from tests.helpers import save_index, save_photo, tiny_parts
+from tests.reference import geometry as loops
 
 NAMES = ("Betulaceae", "Rubus", "Acer", "Rosa canina", "Rosa gallica", "Acer rubrum")
 COUNTS = (150, 50, 5, 120, 30, 2)
@@ -140,6 +143,117 @@ def test_without_index_and_photos_the_head_is_left(tmp_path: Path) -> None:
     assert list(found.geometry.norms) == [HEAD]
     assert "has no index" in found.notes[0]
     assert found.trail == ()
+
+
+@pytest.fixture(scope="module", params=["levelwise_cross_entropy", "flat_softmax"])
+def tree_analysis(request: pytest.FixtureRequest, workshop: Path) -> Analysis:
+    """What is found of a head that scores the nodes, or the leaves, of the tree."""
+    classifier = TaxonClassifier(tree_parts(request.param), device="cpu")
+    folder = workshop / request.param
+    classifier.save(folder)
+    save_index(folder, classifier.embed(photos_in(workshop)), TRUTH)
+    return analyse(AnalyseConfig(classifier=folder, images=workshop / "photos.csv", device="cpu"))
+
+
+def photos_in(workshop: Path) -> list[Path]:
+    return [workshop / f"{row}.png" for row in range(len(TRUTH))]
+
+
+def test_a_head_over_the_tree_is_seen_by_the_rows_of_its_classes(
+    workshop: Path, tree_analysis: Analysis
+) -> None:
+    """Row of the own node, or of the own leaf: Acer, class 2, is no leaf and has none."""
+    loss = tree_analysis.classifier.parts.recipe.loss.name
+    row_of = (
+        {0: 1, 1: 5, 2: 6, 3: 7, 4: 8, 5: 9} if "level" in loss else {0: 0, 1: 1, 3: 2, 4: 3, 5: 4}
+    )
+    weight = tree_analysis.classifier.network.head.weight.detach().numpy()
+    embeddings = tree_analysis.classifier.embed(photos_in(workshop))
+    angles = [
+        loops.angle(embedding.tolist(), weight[row_of[k]].tolist())
+        for embedding, k in zip(embeddings, TRUTH, strict=True)
+        if k in row_of
+    ]
+    for name in ("test", TRAINING):
+        photos = tree_analysis.geometry.photos[name]
+        spread = photos.angles["all"]
+        assert spread is not None
+        assert photos.images == len(TRUTH)
+        assert spread.images == len(angles)
+        assert spread.mean_deg == pytest.approx(np.mean(angles), rel=1e-4)
+    norms = tree_analysis.geometry.norms[HEAD].norms.by_class
+    expected = [np.linalg.norm(weight[row_of[k]]) if k in row_of else None for k in range(6)]
+    assert norms == pytest.approx(expected)
+    pairs = len(row_of) * (len(row_of) - 1) // 2
+    assert tree_analysis.geometry.pairs[HEAD].overall.pairs == pairs
+    assert any("no row in a head of leaves" in note for note in tree_analysis.notes) == (
+        len(row_of) < 6
+    )
+
+
+def test_margins_of_a_head_over_the_tree_are_in_probabilities(
+    workshop: Path, tree_analysis: Analysis
+) -> None:
+    classifier = tree_analysis.classifier
+    named = ((path.name, path) for path in photos_in(workshop))
+    (batch,) = classifier.score(named)
+    probs = classifier.probabilities(batch.logits).numpy()
+    margins = [
+        row[k] - max(prob for j, prob in enumerate(row) if j != k)
+        for row, k in zip(probs.tolist(), TRUTH, strict=True)
+    ]
+    found = tree_analysis.geometry.photos["test"].margins
+    assert found is not None
+    for taxon in range(6):
+        mine = [margin for margin, k in zip(margins, TRUTH, strict=True) if k == taxon]
+        assert found.by_class[taxon] == pytest.approx(np.mean(mine), abs=1e-5)
+    assert tree_analysis.figures["margin_unit"] == "probabilities"
+
+
+def test_tsne_shows_the_photos_of_the_split_or_else_of_the_index(workshop: Path) -> None:
+    config = AnalyseConfig(classifier=workshop / "classifier", tsne=True, device="cpu")
+    indexed = analyse(config).projection
+    shown = analyse(config.model_copy(update={"images": workshop / "photos.csv"}))
+    assert indexed is not None
+    assert shown.projection is not None
+    assert (indexed.photos, shown.projection.photos) == (TRAINING, "test")
+    assert indexed.images == tuple(f"{row}.jpg" for row in range(len(TRUTH)))
+    assert shown.projection.images == tuple(f"{row}.png" for row in range(len(TRUTH)))
+    assert indexed.taxa == shown.projection.taxa
+    assert indexed.taxa["genus"][:4] == (None, "Rubus", "Acer", "Rosa")
+    assert json.loads(json.dumps(shown.figures, allow_nan=False))["tsne"]["photos_shown"] == 12
+
+
+def test_without_tsne_there_is_no_picture(found: Analysis) -> None:
+    assert found.projection is None
+    assert found.figures["tsne"] is None
+    assert found.geometry.photos[TRAINING].images == len(TRUTH)
+
+
+def test_tsne_of_two_photos_is_left_out_with_a_note(workshop: Path, tmp_path: Path) -> None:
+    rows = [(str(workshop / f"{row}.png"), NAMES[row], "test") for row in range(2)]
+    config = AnalyseConfig(
+        classifier=workshop / "classifier",
+        images=write(tmp_path / "photos.csv", rows),
+        tsne=True,
+        device="cpu",
+    )
+    found = analyse(config)
+    assert found.projection is None
+    assert "needs at least 3 photos" in found.notes[-1]
+    assert found.figures["notes"] == list(found.notes)
+
+
+def test_tsne_that_cannot_end_in_a_picture_is_refused_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    TaxonClassifier(tiny_parts(), device="cpu").save(tmp_path / "classifier")
+    config = AnalyseConfig(classifier=tmp_path / "classifier", tsne=True, device="cpu")
+    with pytest.raises(ConfigError, match=r"has no index of training photos: give .* --images"):
+        analyse(config)
+    monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
+    with pytest.raises(ConfigError, match=r"pip install 'taxonet\[explore\]'"):
+        analyse(config)
 
 
 def test_experts_have_no_one_vector_a_class(tmp_path: Path) -> None:

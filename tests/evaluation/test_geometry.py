@@ -263,6 +263,31 @@ def test_embeddings_of_another_size_are_refused(vectors: np.ndarray) -> None:
         measure_geometry(TAXA, COUNTS, vectors, {"x": photos})
 
 
+def test_a_class_without_a_vector_in_the_head_is_left_out_of_its_figures(
+    found: Geometry, vectors: np.ndarray, sets: dict[str, EmbeddedPhotos]
+) -> None:
+    held = [0, 2, 3, 4, 5]
+    other = measure_geometry(
+        TAXA, COUNTS, vectors[held], sets, head_classes=held, separability_of=sets
+    )
+    norms = list(found.norms[HEAD].norms.by_class)
+    assert list(other.norms[HEAD].norms.by_class) == [norms[0], None, *norms[2:]]
+    assert other.pairs[HEAD].overall.pairs == 10
+    assert other.norms[CLASS_MEANS] == found.norms[CLASS_MEANS]
+    for name, one in sets.items():
+        spread = other.photos[name].angles
+        assert spread["many"] is not None
+        assert spread["many"].images == (one.targets == 0).sum()
+        assert spread["medium"] == found.photos[name].angles["medium"]
+        assert other.photos[name].images == len(one.targets)
+        assert other.photos[name].separability == found.photos[name].separability
+
+
+def test_not_one_vector_a_class_is_refused(vectors: np.ndarray) -> None:
+    with pytest.raises(DataError, match=r"head_vectors \(h, d\) of 6 classes, got shape \(5, 3\)"):
+        measure_geometry(TAXA, COUNTS, vectors[:5], {})
+
+
 def test_the_operations_of_separability_are_summed_over_pairs() -> None:
     images, features = [1, 5, 9, 9, 300], 16
     targets = np.repeat(np.arange(5), images)

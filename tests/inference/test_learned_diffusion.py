@@ -64,7 +64,7 @@ def test_the_loss_is_that_of_the_levels_one_by_one(tree: Taxonomy, data: st.Data
     probs = bottom_up(drawn(len(targets), len(tree.leaves)).softmax(1), tree)
     levels = len(tree.level_slices) - 1
     weights = data.draw(st.lists(st.floats(0, 10), max_size=levels))
-    found = diffusion_loss(probs, torch.tensor(targets), tree, restraint=weights)
+    found = diffusion_loss(probs.log(), torch.tensor(targets), tree, restraint=weights)
     # A chain alone has a probability of 1, which both sides hold to be a little less.
     assert float(found) == pytest.approx(slow_loss(tree, probs, targets, weights), abs=1e-5)
 
@@ -73,8 +73,8 @@ def test_the_restraint_is_not_0_as_printed() -> None:
     tree = ragged()
     probs = bottom_up(drawn(3, 6).softmax(1), tree)
     targets = torch.tensor([4, 2, 10])
-    without = diffusion_loss(probs, targets, tree, restraint=())
-    assert float(diffusion_loss(probs, targets, tree)) > float(without) + 0.1
+    without = diffusion_loss(probs.log(), targets, tree, restraint=())
+    assert float(diffusion_loss(probs.log(), targets, tree)) > float(without) + 0.1
 
 
 def test_the_default_weights_are_the_printed_ones() -> None:
@@ -90,7 +90,7 @@ def test_gradients_of_loss_and_map() -> None:
     logits = drawn(3, 6).requires_grad_()
     targets = torch.tensor([7, 3, 2])
     assert torch.autograd.gradcheck(
-        lambda x: diffusion_loss(bottom_up(x.softmax(1), tree), targets, tree), [logits]
+        lambda x: diffusion_loss(bottom_up(x.softmax(1), tree).log(), targets, tree), [logits]
     )
     learned = LearnedDiffusion(tree, form="lowrank", rank=2).double()
     scores = drawn(3, len(tree)).requires_grad_()
@@ -104,10 +104,15 @@ def test_certain_probabilities_give_finite_losses_and_gradients(certain: int) ->
     logits[0, certain] = 1e4
     logits.requires_grad_()
     targets = torch.tensor([int(tree.leaves[3])])
-    loss = diffusion_loss(bottom_up(logits.softmax(1), tree), targets, tree)
+    logs = LearnedDiffusion(tree).node_log_probs(
+        torch.zeros(1, 11).index_copy(1, torch.tensor(tree.leaves), logits)
+    )
+    loss = diffusion_loss(logs, targets, tree)
     (gradient,) = torch.autograd.grad(loss, logits)
     assert bool(loss.isfinite())
     assert bool(gradient.isfinite().all())
+    # What is certain and wrong must be able to be unlearned.
+    assert (float(gradient.abs().max()) > 0.5) == (certain != 3)
     assert (float(loss.detach()) < 1e-4) == (certain == 3)
 
 

@@ -16,7 +16,13 @@ from taxonet.registry import CONTRASTIVE_LOSSES
 
 PAGE = Path(__file__).parents[2] / "docs" / "losses.md"
 COUNTS = torch.tensor([40, 9, 3, 1])
-every_loss = pytest.mark.parametrize("name", CONTRASTIVE_LOSSES.names())
+#: A loss that is made for a tree is called otherwise; its tests are in tests/losses/hierarchical.
+FLAT = [
+    name
+    for name in CONTRASTIVE_LOSSES.names()
+    if not getattr(CONTRASTIVE_LOSSES.get(name), "needs_tree", False)
+]
+every_loss = pytest.mark.parametrize("name", FLAT)
 
 
 def batch(
@@ -45,7 +51,7 @@ def assert_learns(loss: taxonet.losses.ContrastiveLoss, centers: Tensor, views: 
 
 
 def test_the_room_is_registered() -> None:
-    assert set(CONTRASTIVE_LOSSES.names()) >= {
+    assert set(FLAT) >= {
         "balanced_contrastive",
         "dro",
         "gaussian_mixture",
@@ -57,6 +63,7 @@ def test_the_room_is_registered() -> None:
 def test_it_declares_itself(name: str) -> None:
     loss = build(name)
     assert isinstance(loss.needs_unit_length, bool)
+    assert isinstance(loss.needs_centers, bool)
     assert loss.classes == 4
     assert type(loss).__name__ in taxonet.losses.__all__
 
@@ -113,6 +120,18 @@ def test_views_of_one_class_that_draw_together_cost_less(name: str) -> None:
     nearer = F.normalize(views + 0.3 * centers[labels][:, None], dim=2)
     nearer = F.normalize(nearer + 0.3 * nearer.flip(1), dim=2)
     assert loss(centers, nearer, labels) < loss(centers, views, labels)
+
+
+@every_loss
+def test_centres_may_be_left_out_where_they_are_not_used(name: str) -> None:
+    loss = build(name)
+    centers, views, labels = batch((0, 1))  # the mixture needs the centres of absent classes only
+    if loss.needs_centers:
+        assert not torch.equal(loss(centers, views, labels), loss(-centers, views, labels))
+    else:
+        assert torch.equal(loss(centers, views, labels), loss(None, views, labels))
+        with pytest.raises(DataError, match=r"0\.\.3"):
+            loss(None, views, labels + 3)
 
 
 @every_loss

@@ -45,6 +45,21 @@ def test_the_shares_of_a_split_sum_to_one() -> None:
         SplitConfig(images=Path("p"), train=0.8)
 
 
+def test_the_table_of_nodes_has_a_file_of_its_own() -> None:
+    given = {"classifier": Path("c"), "images": ("p",), "out": Path("rows.csv")}
+    with pytest.raises(ValidationError, match="give --node-probs"):
+        PredictConfig.model_validate(given | {"node_probs_from": 0.5})
+    with pytest.raises(ValidationError, match=r"two files, got rows\.csv for both"):
+        PredictConfig.model_validate(given | {"node_probs": Path("sub/../rows.csv")})
+    for wrong in (0, 1.01):
+        with pytest.raises(ValidationError, match="node_probs_from"):
+            PredictConfig.model_validate(
+                given | {"node_probs": Path("n.csv"), "node_probs_from": wrong}
+            )
+    found = PredictConfig.model_validate(given | {"node_probs": "n.csv", "node_probs_from": 1})
+    assert (found.node_probs, found.node_probs_from) == (Path("n.csv"), 1.0)
+
+
 def test_numbers_out_of_range_are_refused_all_at_once() -> None:
     with pytest.raises(ValidationError) as error:
         PredictConfig.model_validate(

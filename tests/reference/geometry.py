@@ -83,3 +83,27 @@ def class_margin(scores: Sequence[Vector], targets: Sequence[int], k: int) -> fl
         if target == k
     ]
     return sum(margins) / len(margins) if margins else math.nan
+
+
+def nearest(embeddings: Sequence[Vector], k: int) -> list[list[int]]:
+    found = []
+    for a, one in enumerate(embeddings):
+        others = [b for b in range(len(embeddings)) if b != a]
+        found.append(sorted(others, key=lambda b: (-round(cosine(one, embeddings[b]), 9), b))[:k])
+    return found
+
+
+def agreement(
+    neighbours: Sequence[Sequence[int]], taxa: Sequence[int]
+) -> tuple[float, float, float]:
+    """Count relatives among the neighbours, among all others, and as many as there could be."""
+    found, chances, bests = [], [], []
+    for image, taxon in enumerate(taxa):
+        if taxon < 0:
+            continue
+        others = [taxa[other] == taxon for other in range(len(taxa)) if other != image]
+        chances.append(sum(others) / len(others))
+        k = len(neighbours[image])
+        bests.append(min(k, sum(others)) / k)
+        found += [taxa[other] == taxon for other in neighbours[image]]
+    return sum(found) / len(found), sum(chances) / len(chances), sum(bests) / len(bests)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from taxonet.classifier import TaxonClassifier, TrailPoint
-from taxonet.evaluation import Analysis, measure_geometry
+from taxonet.evaluation import Analysis, Projection, measure_geometry
 from taxonet.evaluation.geometry import TRAINING, EmbeddedPhotos
-from taxonet.metrics import PairMeans
+from taxonet.metrics import NeighbourAgreement, PairMeans
 from taxonet.report import geometry_report, geometry_tables, render_html
 from taxonet.report.structure import ReportData
 from taxonet.seeds import generator
@@ -50,7 +50,7 @@ def analysis() -> Analysis:
     )
     figures = {"margin_unit": "cosines", "taxonet": "0"}
     classifier = TaxonClassifier(parts, device="cpu")
-    return Analysis(classifier, geometry, trail, figures, ("A note.",))
+    return Analysis(classifier, geometry, trail, None, figures, ("A note.",))
 
 
 def titles(report: ReportData) -> list[str]:
@@ -91,3 +91,19 @@ def test_what_was_not_measured_has_no_section(analysis: Analysis) -> None:
     report = geometry_report(replace(analysis, geometry=head_only, trail=()), title="t")
     assert titles(report) == TITLES[2:4]
     render_html(report)
+
+
+def test_a_projection_is_the_last_section(analysis: Analysis) -> None:
+    found = NeighbourAgreement(images=3, taxa=2, share=0.5, chance=0.25, best=1.0)
+    projection = Projection(
+        photos="test",
+        photos_in_all=3,
+        perplexity=1.0,
+        images=("a", "b", "c"),
+        points=np.zeros((3, 2)),
+        taxa={"genus": ("Acer", "Rosa", None)},
+        neighbours=2,
+        agreement={"genus": found},
+    )
+    report = geometry_report(replace(analysis, projection=projection), title="t")
+    assert titles(report) == [*TITLES, "Is the space arranged along the tree?"]

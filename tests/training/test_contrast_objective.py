@@ -5,8 +5,10 @@ import torch
 from torch.nn import functional as F
 
 from taxonet.errors import ConfigError
+from taxonet.losses import supcon_loss
+from taxonet.losses.hierarchical import HierarchicalSupConLoss
 from taxonet.training.objectives import ContrastObjective
-from tests.training.test_methods import make, pictures, recipe_of
+from tests.training.test_methods import make, pictures, recipe_of, toy_data
 
 TARGET = torch.tensor([0, 1, 2, 3, 0, 0])
 
@@ -34,6 +36,7 @@ def test_it_is_the_weighted_sum_of_both_losses() -> None:
     classified = one.loss(output.scores[:6], TARGET)
     sphere = F.normalize(one.project_features(output.embedding), dim=1)
     views = torch.stack((sphere[6:12], sphere[12:]), dim=1)
+    assert one.project_weights is not None
     centers = F.normalize(one.project_weights(one.network.head.weight), dim=1)
     contrasted = one.contrastive(centers, views, TARGET)
     torch.testing.assert_close(loss, 3.0 * classified + 0.7 * contrasted)
@@ -45,15 +48,31 @@ def test_the_first_view_alone_is_classified() -> None:
     torch.testing.assert_close(loss, one.loss(one.look(images[:6]).scores, TARGET))
 
 
-def test_projections_are_trained_and_no_part_of_the_network() -> None:
-    one = of()
+@pytest.mark.parametrize("method", ["supcon", "hierarchical-supcon"])
+def test_views_may_be_compared_with_one_another_alone(method: str) -> None:
+    one = of("contrast.weight=1.0", "contrast.classification_weight=0.0", method=method)
+    assert one.project_weights is None
+    loss, images = step(one)
+    sphere = F.normalize(one.project_features(one.look(images).embedding), dim=1)
+    views = torch.stack((sphere[6:12], sphere[12:]), dim=1)
+    nodes = torch.tensor(toy_data().classes.class_nodes)[TARGET]
+    direct = {
+        "supcon": supcon_loss(views, TARGET, temperature=0.1),
+        "hierarchical-supcon": HierarchicalSupConLoss(toy_data().taxonomy)(views, nodes),
+    }
+    torch.testing.assert_close(loss, direct[method])
+
+
+@pytest.mark.parametrize("method", ["bcl", "supcon", "hierarchical-supcon"])
+def test_every_weight_is_trained_and_projections_are_no_part_of_the_network(method: str) -> None:
+    """Processes that train together fail on a weight that no gradient reaches."""
+    one = of(method=method)
     torch.autograd.backward(step(one)[0])
     inside = {id(parameter) for parameter in one.network.parameters()}
-    for module in (one.project_features, one.project_weights):
-        for parameter in module.parameters():
-            assert id(parameter) not in inside
-            assert parameter.grad is not None
-            assert parameter.grad.abs().sum() > 0
+    for name, parameter in one.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+        assert (id(parameter) in inside) != name.startswith("project")
 
 
 def test_what_a_contrastive_loss_learns_is_not_decayed() -> None:

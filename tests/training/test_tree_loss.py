@@ -22,6 +22,8 @@ from tests.small_set import config
         ("loss={name: levelwise_margin, loss: dual_margin}", "model.head=cosine"),
         ("loss=hierarchical_cross_entropy",),
         ("loss=random_cut", "mixing={name: mixup}"),
+        ("loss=levelwise_cross_entropy", "contrast={loss: hierarchical_supcon}"),
+        ("loss=soft_labels", "contrast={loss: supcon}"),
     ],
     ids=lambda changes: changes[0],
 )
@@ -59,7 +61,10 @@ def test_a_saved_classifier_says_the_same(photos: Path, tmp_path: Path) -> None:
     ("changes", "says"),
     [
         (("second_stage={stage: ncm}",), "`second_stage` works with one vector a class"),
-        (("contrast={loss: supcon}",), "`contrast` works with one vector a class"),
+        (
+            ("contrast={loss: balanced_contrastive}",),
+            "'balanced_contrastive' works with one vector a class.* hierarchical_supcon or supcon",
+        ),
         (("selection={keep: lowest_norm}",), "Norm-guided selection needs a loss"),
         (("reweighting={}",), "Deferred re-weighting sets the class weights"),
         (("model.head=cosine",), "takes logits, and the head 'cosine' gives cosines"),

@@ -69,7 +69,11 @@ class TaxonClassifier:
         self.device = pick_device(device)
         self.network = parts.network.eval().to(self.device)
         self.reading: Reading = reading_of(
-            parts.recipe, parts.taxonomy, parts.class_nodes, parts.class_counts
+            parts.recipe,
+            parts.taxonomy,
+            parts.class_nodes,
+            parts.class_counts,
+            learned=parts.learned,
         )
 
     @classmethod
@@ -165,8 +169,8 @@ class TaxonClassifier:
         size = self.network.head.embedding_size
         return np.concatenate(found) if found else np.zeros((0, size), dtype=np.float32)
 
-    def row_maker(self, *, top_k: int = 1) -> RowMaker:
-        """Return the maker of this classifier's rows."""
+    def row_maker(self, *, top_k: int = 1, node_probs_from: float | None = None) -> RowMaker:
+        """Return the maker of this classifier's rows; the options are those of `RowMaker`."""
         calibration = self.calibration
         return RowMaker(
             self.taxonomy,
@@ -174,6 +178,7 @@ class TaxonClassifier:
             threshold_prob=calibration.threshold_prob,
             novelty_threshold=calibration.novelty_threshold,
             top_k=top_k,
+            node_probs_from=node_probs_from,
         )
 
     def rows(

@@ -10,9 +10,10 @@ from safetensors.torch import load_file, save_file
 from taxonet.classifier.card import model_card
 from taxonet.classifier.parts import ClassifierParts
 from taxonet.classifier.reading import reading_of
-from taxonet.classifier.settings import FORMAT, Calibration, Settings, Stored
+from taxonet.classifier.settings import FORMAT, Calibration, LearnedMap, Settings, Stored
 from taxonet.errors import CheckpointError, TaxonomyError
 from taxonet.files import atomic_folder, file_digest, read_json, write_json, write_text
+from taxonet.inference.learned_diffusion import LearnedDiffusion
 from taxonet.models import Head, Network, build_network
 from taxonet.recipes import PartChoice, explain
 from taxonet.registry import HEADS
@@ -23,6 +24,7 @@ Record = TypeVar("Record", bound=Stored)
 
 _WEIGHTS, _TAXONOMY, _SETTINGS = "model.safetensors", "taxonomy.csv", "classifier.json"
 _CALIBRATION, _CARD = "calibration.json", "README.md"
+_LEARNED = "diffusion.safetensors"  # only where a map was fitted
 _NEEDED = (_WEIGHTS, _TAXONOMY, _SETTINGS, _CALIBRATION)
 _DIGESTED = (_WEIGHTS, _TAXONOMY)
 
@@ -32,6 +34,8 @@ def save_parts(parts: ClassifierParts, folder: Path) -> None:
     with atomic_folder(folder) as temporary:
         state = {name: tensor.contiguous() for name, tensor in parts.network.state_dict().items()}
         save_file(state, temporary / _WEIGHTS)
+        if parts.learned is not None:
+            save_file(parts.learned.state_dict(), temporary / _LEARNED)
         _write_taxonomy(parts.taxonomy, temporary / _TAXONOMY)
         write_json(temporary / _CALIBRATION, parts.calibration.model_dump())
         write_json(temporary / _SETTINGS, _settings(parts, temporary).model_dump())
@@ -64,6 +68,7 @@ def load_parts(folder: Path) -> ClassifierParts:
         preprocessing=settings.preprocessing,
         calibration=calibration,
         recipe=settings.recipe,
+        learned=_read_learned(folder, settings, reading.tree),
     )
 
 
@@ -103,18 +108,34 @@ def _read_network(folder: Path, settings: Settings, *, columns: int) -> Network:
     return network.eval()
 
 
+def _read_learned(folder: Path, settings: Settings, tree: Taxonomy) -> LearnedDiffusion | None:
+    if settings.learned is None:
+        return None
+    learned = LearnedDiffusion(tree, form=settings.learned.form, rank=settings.learned.rank)
+    try:
+        learned.load_state_dict(load_file(folder / _LEARNED))
+    except RuntimeError as error:
+        raise CheckpointError(f"{folder / _LEARNED} does not fit {_SETTINGS}: {error}") from None
+    return learned.eval().requires_grad_(False)
+
+
 def _settings(parts: ClassifierParts, folder: Path) -> Settings:
-    taxonomy = parts.taxonomy
+    taxonomy, learned = parts.taxonomy, parts.learned
     return Settings(
         taxonet=__version__,
-        digests={name: file_digest(folder / name) for name in _DIGESTED},
+        digests={name: file_digest(folder / name) for name in _digested(parts.learned)},
         ranks=taxonomy.ranks,
         classes=tuple(taxonomy.path(int(node)) for node in parts.class_nodes),
         class_counts=tuple(parts.class_counts.tolist()),
         preprocessing=parts.preprocessing,
         recipe=parts.recipe,
         head=None if parts.recipe.second_stage is None else _head_choice(parts.network.head),
+        learned=None if learned is None else LearnedMap(form=learned.form, rank=learned.rank),
     )
+
+
+def _digested(learned: object | None) -> tuple[str, ...]:
+    return _DIGESTED if learned is None else (*_DIGESTED, _LEARNED)
 
 
 def _head_choice(head: Head) -> PartChoice:
@@ -159,7 +180,12 @@ def _validated(content: Any, kind: type[Record], path: Path) -> Record:
 
 
 def _check_digests(settings: Settings, folder: Path) -> None:
-    for name in _DIGESTED:
+    for name in _digested(settings.learned):
+        if not (folder / name).is_file():
+            raise CheckpointError(
+                f"{folder} is no complete classifier: {name} is missing. Copy the whole folder "
+                "again."
+            )
         if file_digest(folder / name) != settings.digests.get(name):
             raise CheckpointError(
                 f"{folder / name} is not the file that was saved with this classifier (its "

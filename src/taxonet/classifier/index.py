@@ -56,6 +56,12 @@ class TrainingIndex:
         """How many numbers an embedding has, d."""
         return int(self._file.schema_arrow.field("embedding").type.list_size)
 
+    def names(self) -> list[str]:
+        """Read the names of all photos, in the order of the index."""
+        return [
+            str(name) for name in self._file.read(columns=["image"]).column("image").to_pylist()
+        ]
+
     def read(self) -> StoredEmbeddings:
         """Read all embeddings, 4 N d bytes, a few rows at a time, so that there is no copy."""
         found = StoredEmbeddings(

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taxonet.classifier.settings import Calibration, Preprocessing
+from taxonet.inference.learned_diffusion import LearnedDiffusion
 from taxonet.models import Network
 from taxonet.recipes import Recipe
 from taxonet.taxonomy import Taxonomy
@@ -24,3 +25,5 @@ class ClassifierParts:
     preprocessing: Preprocessing
     calibration: Calibration
     recipe: Recipe
+    learned: LearnedDiffusion | None = None
+    """A map from the probabilities of all nodes to scores of the leaves, for a rollup."""

@@ -1,7 +1,7 @@
-"""Prediction of any number of photos into a file: streamed, resumable, whole or absent.
+"""Prediction of any number of photos into files: streamed, resumable, whole or absent.
 
-Rows are spooled as JSON lines into ``<out>.partial`` while the photos are read; the finished file
-is written from the spool. So every format resumes in the same way, and memory does not grow with
+Rows are spooled as JSON lines into ``<out>.partial`` while the photos are read; the finished files
+are written from the spool. So every format resumes in the same way, and memory does not grow with
 the number of photos.
 """
 
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from taxonet.classifier.classifier import NamedImage, TaxonClassifier
 from taxonet.classifier.folder import identity
+from taxonet.classifier.node_table import NODE_COLUMNS, node_lines
 from taxonet.classifier.restriction import classes_listed, classes_within, read_species_list
-from taxonet.classifier.rows import Row
+from taxonet.classifier.rows import Row, RowMaker
 from taxonet.classifier.spool import Spool
 from taxonet.classifier.writers import writer_for
 from taxonet.data.finding import find_images
@@ -26,6 +27,7 @@ from taxonet.errors import ConfigError
 from taxonet.files import file_digest, readable_path
 from taxonet.inference.rollup_choice import Rollup
 from taxonet.progress import Progress
+from taxonet.recipes import read_overrides
 from taxonet.recipes.verbs import PredictConfig
 from taxonet.registry import ROLLUPS
 from taxonet.version import __version__
@@ -46,24 +48,23 @@ class PredictionSummary:
 
 
 def predict_to_file(config: PredictConfig, *, show_progress: bool = False) -> PredictionSummary:
-    r"""Name photos and write one row each to ``config.out``.
+    r"""Name photos into ``config.out``, a row each, and likely taxa into ``config.node_probs``.
 
     A photo is called by its path as it was given; bytes of a file name that are not UTF-8 stand
     as ``\udcNN`` (see `readable_path`), since none of the formats could hold them.
 
     Raises:
-        ConfigError: The format is unknown, a file is there that must not be overwritten, or the
-            restrictions leave no taxon.
+        ConfigError: A format is unknown, a file is there that must not be overwritten, the rollup
+            or its options do not go with the classifier, or the restrictions leave no taxon.
         CheckpointError: The classifier's folder is incomplete or changed.
         DataError: A resume with another classifier, other options or other photos.
     """
-    write = writer_for(config.out)
     spool = Spool(config.out)
-    spool.check(resume=config.resume)
+    _check_files(config, spool)
     classifier = TaxonClassifier.load(config.classifier, device=config.device)
     allowed, notes = _allowed(config, classifier)
     rollup = _rollup(config, classifier, restricted=allowed is not None)
-    maker = classifier.row_maker(top_k=config.top_k)
+    maker = classifier.row_maker(top_k=config.top_k, node_probs_from=_node_probs_from(config))
     if config.resume:
         spool.go_on(_header(config), batch_size=config.batch_size)
     else:
@@ -81,8 +82,7 @@ def predict_to_file(config: PredictConfig, *, show_progress: bool = False) -> Pr
         for row in rows:
             spool.write(row)
             progress.advance()
-    rules: Counter[str] = Counter()
-    write(_counting(spool.rows(), rules), maker.columns, config.out)
+    rules = _write_tables(config, spool, maker)
     spool.remove()
     return PredictionSummary(
         out=config.out,
@@ -92,6 +92,37 @@ def predict_to_file(config: PredictConfig, *, show_progress: bool = False) -> Pr
         resumed_from=spool.done,
         notes=notes,
     )
+
+
+def _check_files(config: PredictConfig, spool: Spool) -> None:
+    """Refuse what cannot be, before anything slow is done."""
+    writer_for(config.out, "--out")
+    spool.check(resume=config.resume)
+    if config.node_probs is None:
+        return
+    writer_for(config.node_probs, "--node-probs")
+    # A resumed run may find its own file: it was killed before it could remove the spool. Then
+    # the rows, which are written first, are there too.
+    may_be_ours = config.resume and config.out.exists()
+    if config.node_probs.exists() and not may_be_ours:
+        raise ConfigError(
+            f"{config.node_probs} exists already. Remove it or choose another --node-probs."
+        )
+
+
+def _write_tables(config: PredictConfig, spool: Spool, maker: RowMaker) -> Counter[str]:
+    """Write the finished files from the spool; return how often each rule named a photo."""
+    rules: Counter[str] = Counter()
+    write = writer_for(config.out, "--out")
+    write(_counting(spool.rows(), rules), maker.columns, config.out)
+    if config.node_probs is not None:
+        write = writer_for(config.node_probs, "--node-probs")
+        write(node_lines(spool.rows(), maker.taxonomy), NODE_COLUMNS, config.node_probs)
+    return rules
+
+
+def _node_probs_from(config: PredictConfig) -> float | None:
+    return None if config.node_probs is None else config.node_probs_from
 
 
 def _photos(config: PredictConfig, spool: Spool) -> Iterator[NamedImage]:
@@ -118,6 +149,10 @@ def _header(config: PredictConfig) -> dict[str, Any]:
         "taxonet": __version__,
         "top_k": config.top_k,
         "rollup": config.rollup,
+        "set": read_overrides(config.set),
+        # By its name, so that the folder may move.
+        "node_probs": None if config.node_probs is None else config.node_probs.name,
+        "node_probs_from": _node_probs_from(config),
         "within": list(config.within),
         "species_list": None if listed is None else file_digest(listed),
         "renormalise": config.renormalise,
@@ -128,7 +163,7 @@ def _rollup(
     config: PredictConfig, classifier: TaxonClassifier, *, restricted: bool
 ) -> Rollup | None:
     """Return the rollup, checked before the first photo; None for the head's own way."""
-    rollup: Rollup = ROLLUPS.build(config.rollup, {})
+    rollup: Rollup = ROLLUPS.build(config.rollup, read_overrides(config.set))
     if config.rollup == _OWN:
         return None
     if restricted:
@@ -136,9 +171,10 @@ def _rollup(
             "With --within or --species-list the probabilities of the classes that are left are "
             f"summed up, so that --rollup {config.rollup} has nothing to do: leave one of them out."
         )
-    blank = torch.zeros(1, classifier.reading.columns)
-    if reason := rollup.why_not(classifier.reading.tree_scores(blank)):
+    blank = classifier.reading.tree_scores(torch.zeros(1, classifier.reading.columns))
+    if reason := rollup.why_not(blank):
         raise ConfigError(f"--rollup {config.rollup} makes no sense for this classifier: {reason}")
+    rollup(blank)  # options out of range
     return rollup
 
 

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from taxonet.inference.learned_diffusion import LearnedDiffusion
 from taxonet.inference.rollup_choice import Rollup, TreeScores
 from taxonet.losses.hierarchical import HierarchicalLoss
 from taxonet.recipes import PartChoice, Recipe
@@ -21,6 +22,7 @@ class Reading(ABC):
     Args:
         taxonomy: The classifier's tree, of n nodes.
         class_nodes: Node of each class, ascending, ``(c,)``.
+        learned: A map fitted to the head's probabilities, for a rollup; None where none was.
 
     Attributes:
         tree: The tree of the classes and their ancestors, of m nodes: what has training photos.
@@ -28,8 +30,14 @@ class Reading(ABC):
         class_places: The node of ``tree`` of each class, ``(c,)``.
     """
 
-    def __init__(self, taxonomy: Taxonomy, class_nodes: NDArray[np.int64]) -> None:
-        self.taxonomy, self.class_nodes = taxonomy, class_nodes
+    def __init__(
+        self,
+        taxonomy: Taxonomy,
+        class_nodes: NDArray[np.int64],
+        *,
+        learned: LearnedDiffusion | None = None,
+    ) -> None:
+        self.taxonomy, self.class_nodes, self.learned = taxonomy, class_nodes, learned
         self.tree, here = taxonomy.spanned_by(class_nodes)
         self.tree_nodes = torch.from_numpy(here)
         self.class_places = torch.from_numpy(np.searchsorted(here, class_nodes))
@@ -88,7 +96,13 @@ class FlatReading(Reading):
         """Return class probabilities and their sums; there are no scores of inner nodes."""
         probs = self.class_probs(logits)
         places = self.class_places.to(probs.device)
-        return TreeScores(self.tree, places, probs, class_to_node_probs(self.tree, places, probs))
+        return TreeScores(
+            self.tree,
+            places,
+            probs,
+            class_to_node_probs(self.tree, places, probs),
+            learned=self.learned,
+        )
 
 
 class TreeReading(Reading):
@@ -99,6 +113,7 @@ class TreeReading(Reading):
         class_nodes: Node of each class, ascending, ``(c,)``.
         class_counts: Training photos of each class, ``(c,)``.
         choice: A registered hierarchical loss.
+        learned: See `Reading`.
 
     Attributes:
         loss: That loss.
@@ -113,8 +128,10 @@ class TreeReading(Reading):
         class_nodes: NDArray[np.int64],
         class_counts: NDArray[np.int64],
         choice: PartChoice,
+        *,
+        learned: LearnedDiffusion | None = None,
     ) -> None:
-        super().__init__(taxonomy, class_nodes)
+        super().__init__(taxonomy, class_nodes, learned=learned)
         needs_counts = getattr(HIERARCHICAL_LOSSES.get(choice.name), "needs_counts", False)
         counts = np.zeros(len(self.tree), dtype=np.int64)
         counts[self.class_places.numpy()] = class_counts
@@ -144,6 +161,7 @@ class TreeReading(Reading):
             self._class_probs(probs, None),
             probs,
             logits if self.loss.takes == "nodes" else None,
+            learned=self.learned,
         )
 
     def _class_probs(self, probs: Tensor, allowed: Tensor | None) -> Tensor:
@@ -161,6 +179,8 @@ def reading_of(
     taxonomy: Taxonomy,
     class_nodes: NDArray[np.int64],
     class_counts: NDArray[np.int64],
+    *,
+    learned: LearnedDiffusion | None = None,
 ) -> Reading:
     """Return how the scores of a recipe's head are read.
 
@@ -168,5 +188,5 @@ def reading_of(
         ConfigError: Options that the hierarchical loss does not take.
     """
     if recipe.loss.name in HIERARCHICAL_LOSSES.names():
-        return TreeReading(taxonomy, class_nodes, class_counts, recipe.loss)
-    return FlatReading(taxonomy, class_nodes)
+        return TreeReading(taxonomy, class_nodes, class_counts, recipe.loss, learned=learned)
+    return FlatReading(taxonomy, class_nodes, learned=learned)

@@ -13,6 +13,9 @@ from taxonet.taxonomy import Taxonomy
 
 Row = dict[str, Any]
 
+NODE_PROBS = "nodeProbs"
+"""Key of a row, beside its columns: the likely nodes as ``(node, probability)``, ascending."""
+
 
 class RowMaker:
     """Turns node probabilities into rows.
@@ -23,6 +26,8 @@ class RowMaker:
         threshold_prob: The deepest node whose summed probability reaches it is named.
         novelty_threshold: A photo is unknown where its novelty score is above it; None: never.
         top_k: Candidates at every rank.
+        node_probs_from: Rows also hold every node but the root with at least this probability, in
+            (0, 1], under `NODE_PROBS`; None: they do not.
 
     Attributes:
         columns: The names of a row's fields, in order.
@@ -39,12 +44,13 @@ class RowMaker:
         threshold_prob: float,
         novelty_threshold: float | None,
         top_k: int = 1,
+        node_probs_from: float | None = None,
     ) -> None:
         self.taxonomy, self.class_nodes = taxonomy, class_nodes
         self.threshold_prob, self.novelty_threshold = threshold_prob, novelty_threshold
         if top_k < 1:
             raise ConfigError(f"top_k must be at least 1, got {top_k}.")
-        self.top_k = top_k
+        self.top_k, self.node_probs_from = top_k, node_probs_from
         self.levels = levels_with_classes(taxonomy, class_nodes)
         self.columns = _columns(list(self.levels), top_k)
         self._leaf_classes = _classes_without_class_below(taxonomy, class_nodes)
@@ -77,6 +83,10 @@ class RowMaker:
                     row[name_column] = names[index][place]
                     row[probability_column] = values[index][place]
             rows.append(row)
+        if self.node_probs_from is not None:
+            likely = _nodes_from(node_probs, self.node_probs_from)
+            for row, found in zip(rows, likely, strict=True):
+                row[NODE_PROBS] = found
         return rows
 
     def unreadable(self, image: str, reason: str) -> Row:
@@ -134,6 +144,16 @@ def levels_with_classes(
         for rank, nodes in every.items()
         if held[nodes].any()
     }
+
+
+def _nodes_from(node_probs: Tensor, smallest: float) -> list[list[tuple[int, float]]]:
+    places, nodes = (node_probs[:, 1:] >= smallest).nonzero(as_tuple=True)
+    nodes = nodes + 1  # the root is left out
+    found: list[list[tuple[int, float]]] = [[] for _ in node_probs]
+    probs = node_probs[places, nodes]
+    for place, node, prob in zip(places.tolist(), nodes.tolist(), probs.tolist(), strict=True):
+        found[place].append((node, prob))
+    return found
 
 
 def _classes_without_class_below(

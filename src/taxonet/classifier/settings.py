@@ -14,6 +14,7 @@ from pydantic import (
 
 # The scores are on the list once their room has been imported.
 from taxonet.inference import novelty as _novelty  # noqa: F401
+from taxonet.inference.learned_diffusion import MapForm
 from taxonet.recipes import PartChoice, Recipe
 from taxonet.registry import NOVELTY_SCORES
 
@@ -60,6 +61,13 @@ class Calibration(Stored):
         return name
 
 
+class LearnedMap(Stored):
+    """Which kind of map the file of a learned rollup holds; see `LearnedDiffusion`."""
+
+    form: MapForm
+    rank: PositiveInt
+
+
 class Settings(Stored):
     """The file ``classifier.json``: how the other files of the folder are to be read."""
 
@@ -77,6 +85,8 @@ class Settings(Stored):
     recipe: Recipe
     head: PartChoice | None = None
     """The head that a second stage made; None: the recipe's."""
+    learned: LearnedMap | None = None
+    """The map of the learned rollup; None where none was fitted."""
 
     @model_validator(mode="after")
     def _counts_every_class(self) -> Self:

@@ -55,13 +55,14 @@ class Spool:
                     f"There is nothing to resume: {self._path} does not exist. Run without "
                     "--resume."
                 )
-        elif self._out.exists():
-            raise ConfigError(f"{self._out} exists already. Remove it or choose another --out.")
+        # Before the output: a run that was killed after writing it left both.
         elif self._holds_rows():
             raise ConfigError(
                 f"{self._path} holds the rows of an interrupted run. Add --resume to go on with "
                 "it, or remove it."
             )
+        elif self._out.exists():
+            raise ConfigError(f"{self._out} exists already. Remove it or choose another --out.")
 
     def begin(self, header: Mapping[str, Any]) -> None:
         """Start without rows.

@@ -18,8 +18,12 @@ Writer = Callable[[Iterable[Row], list[str], Path], None]
 _ROWS_PER_GROUP = 10_000
 
 
-def writer_for(out: Path) -> Writer:
-    """Return what writes rows with the given columns into such a file.
+def writer_for(out: Path, option: str) -> Writer:
+    """Return what writes the given columns of rows into such a file.
+
+    Args:
+        out: The file.
+        option: The option that named it, for the message.
 
     Raises:
         ConfigError: The suffix is none of .csv, .jsonl and .parquet.
@@ -27,13 +31,13 @@ def writer_for(out: Path) -> Writer:
     writers = {".csv": _write_csv, ".jsonl": _write_jsonl, ".parquet": _write_parquet}
     suffix = out.suffix.lower()
     if suffix not in writers:
-        raise ConfigError(f"--out must end in {', '.join(writers)}, got {out}.")
+        raise ConfigError(f"{option} must end in {', '.join(writers)}, got {out}.")
     return writers[suffix]
 
 
 def _write_csv(rows: Iterable[Row], columns: list[str], out: Path) -> None:
     with atomic_file(out) as path, path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns)
+        writer = csv.DictWriter(stream, columns, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
 

@@ -14,6 +14,7 @@ from taxonet.cli import (
     embed,
     evaluate,
     fetch_photos,
+    fit_diffusion,
     import_photos,
     inspect_photos,
     listing,
@@ -32,6 +33,7 @@ from taxonet.recipes.verbs import (
     EmbedConfig,
     EvaluateConfig,
     FetchConfig,
+    FitDiffusionConfig,
     ImportConfig,
     InspectConfig,
     PredictConfig,
@@ -80,6 +82,7 @@ data.command("fetch")(verb(FetchConfig, fetch_photos.run))
 data.command("import")(verb(ImportConfig, import_photos.run))
 app.command("train")(verb(TrainConfig, train.run))
 app.command("refit")(verb(RefitConfig, refit.run))
+app.command("fit-diffusion")(verb(FitDiffusionConfig, fit_diffusion.run))
 app.command("evaluate")(verb(EvaluateConfig, evaluate.run))
 app.command("analyse")(verb(AnalyseConfig, analyse.run))
 app.command("predict")(verb(PredictConfig, predict.run))

@@ -27,7 +27,7 @@ Kind = Literal[
 _REGISTRIES = {
     "losses": ("losses", "LOSSES"),
     "expert-losses": ("losses", "EXPERT_LOSSES"),
-    "contrastive-losses": ("losses", "CONTRASTIVE_LOSSES"),
+    "contrastive-losses": ("losses.hierarchical", "CONTRASTIVE_LOSSES"),
     "hierarchical-losses": ("losses.hierarchical", "HIERARCHICAL_LOSSES"),
     "heads": ("models", "HEADS"),
     "transforms": ("data.transforms", "TRANSFORMS"),

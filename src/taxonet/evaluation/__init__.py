@@ -5,6 +5,7 @@ from taxonet.evaluation.figures import reliability_of, shown_levels
 from taxonet.evaluation.geometry import AngleSpread, ClassFigure, Geometry, measure_geometry
 from taxonet.evaluation.judge import CLASS_LEVEL, Judgement, LevelCounts, judge
 from taxonet.evaluation.matching import MatchedPhotos, match_photos
+from taxonet.evaluation.projection import Projection
 from taxonet.evaluation.run import Evaluation, evaluate
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Judgement",
     "LevelCounts",
     "MatchedPhotos",
+    "Projection",
     "analyse",
     "evaluate",
     "judge",

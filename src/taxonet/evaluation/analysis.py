@@ -2,11 +2,9 @@
 
 import sys
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from taxonet.classifier import (
     TaxonClassifier,
@@ -25,9 +23,15 @@ from taxonet.evaluation.geometry import (
     measure_geometry,
     separability_operations,
 )
+from taxonet.evaluation.head_rows import (
+    class_scores,
+    class_vectors,
+    remarks_on_rows,
+    score_unit,
+)
 from taxonet.evaluation.matching import match_photos
+from taxonet.evaluation.projection import TOO_FEW, Projection, project, tsne_class
 from taxonet.metrics import score_margins
-from taxonet.models import ExpertHeads, Head
 from taxonet.progress import Progress
 from taxonet.recipes.verbs import AnalyseConfig
 from taxonet.version import __version__
@@ -44,6 +48,7 @@ class Analysis:
         classifier: What was looked into.
         geometry: How its classes lie now.
         trail: How they moved while the second stage was fitted; empty without one.
+        projection: Photos as points of a plane; None where nobody asked, or without photos enough.
         figures: All of it as plain values.
         notes: What is left out, and why.
     """
@@ -51,6 +56,7 @@ class Analysis:
     classifier: TaxonClassifier
     geometry: Geometry
     trail: tuple[TrailPoint, ...]
+    projection: Projection | None
     figures: dict[str, Any]
     notes: tuple[str, ...]
 
@@ -63,16 +69,19 @@ def analyse(config: AnalyseConfig, *, show_progress: bool = False) -> Analysis:
     top.
 
     Raises:
-        ConfigError: A classifier of several experts, which has no one vector a class.
+        ConfigError: A classifier of several experts, which has no one vector a class; or t-SNE
+            without scikit-learn, or without any photos.
         CheckpointError: The classifier folder is incomplete.
         DataError: No photo is left to look at, or files that cannot be understood.
     """
     classifier = TaxonClassifier.load(config.classifier, device=config.device)
-    vectors = class_vectors(classifier.network.head)
-    notes: list[str] = []
+    if config.tsne:
+        _check_tsne(config)
+    vectors, head_classes = class_vectors(classifier)
+    notes = remarks_on_rows(classifier)
     photos: dict[str, EmbeddedPhotos] = {}
     if index_file(config.classifier).is_file():
-        photos[TRAINING] = _training_photos(config.classifier, shown=show_progress)
+        photos[TRAINING] = _training_photos(config, shown=show_progress)
     else:
         notes.append(
             "The classifier has no index, so nothing is said of its training photos and their "
@@ -93,38 +102,27 @@ def analyse(config: AnalyseConfig, *, show_progress: bool = False) -> Analysis:
         classifier.class_counts,
         vectors,
         photos,
+        head_classes=head_classes,
         separability_of=cheap,
     )
     trail = read_trail(config.classifier)
+    projection = _projection(classifier, config, photos) if config.tsne else None
+    if config.tsne and projection is None:
+        notes.append(TOO_FEW)
     figures = {
         "taxonet": __version__,
         "classifier": str(config.classifier),
         "images": None if config.images is None else str(config.images),
         "recipe": classifier.parts.recipe.model_dump(),
         "unreadable": unreadable,
-        "margin_unit": classifier.network.head.kind,
+        "margin_unit": score_unit(classifier),
         "shrinkage": SHRINKAGE,
         "notes": notes,
         **geometry_figures(geometry),
         "second_stage": [asdict(point) for point in trail],
+        "tsne": None if projection is None else projection.figures(),
     }
-    return Analysis(classifier, geometry, trail, figures, tuple(notes))
-
-
-def class_vectors(head: Head) -> NDArray[np.float32]:
-    """Return the vector of each class in a head: its weights or its prototype, ``(c, d)``.
-
-    Raises:
-        ConfigError: Several experts.
-    """
-    if isinstance(head, ExpertHeads):
-        raise ConfigError(
-            "`analyse` looks at one vector a class, but this classifier has the heads of "
-            f"{len(head.heads)} experts. `taxonet refit CLASSIFIER --stage ncm` (or prototype, or "
-            "crt) gives it one head on the embeddings of all experts, which can be analysed."
-        )
-    found: NDArray[np.float32] = head.weight.detach().float().cpu().numpy()
-    return found
+    return Analysis(classifier, geometry, trail, projection, figures, tuple(notes))
 
 
 def geometry_figures(geometry: Geometry) -> dict[str, Any]:
@@ -137,15 +135,34 @@ def geometry_figures(geometry: Geometry) -> dict[str, Any]:
     return {**asdict(replace(geometry, pairs={})), "pairs": pairs}
 
 
-def _training_photos(classifier: Path, *, shown: bool) -> EmbeddedPhotos:
-    index = TrainingIndex(classifier, wanted_by="the geometry of training")
+def _check_tsne(config: AnalyseConfig) -> None:
+    """Refuse, before anything slow is done, what could not end in a picture."""
+    tsne_class()
+    if config.images is None and not index_file(config.classifier).is_file():
+        raise ConfigError(
+            f"--tsne draws photos, and {config.classifier} has no index of training photos: give "
+            "labelled photos with --images."
+        )
+
+
+def _projection(
+    classifier: TaxonClassifier, config: AnalyseConfig, photos: dict[str, EmbeddedPhotos]
+) -> Projection | None:
+    name = TRAINING if config.images is None else config.split
+    return project(name, photos[name], classifier.taxonomy, classifier.class_nodes)
+
+
+def _training_photos(config: AnalyseConfig, *, shown: bool) -> EmbeddedPhotos:
+    index = TrainingIndex(config.classifier, wanted_by="the geometry of training")
     if shown:
         mib = 4 * index.images * index.features / 2**20
         sys.stderr.write(
             f"The index holds {index.images:,} embeddings of {index.features:,} numbers: "
             f"{mib:,.0f} MiB, with Fisher's separability up to {3 * mib:,.0f} MiB.\n"
         )
-    return EmbeddedPhotos(*index.read())
+    # Nobody else asks for names, and a million of them take a while.
+    names = tuple(index.names()) if config.tsne and config.images is None else ()
+    return EmbeddedPhotos(*index.read(), names=names)
 
 
 def _is_cheap(photos: EmbeddedPhotos) -> bool:
@@ -172,9 +189,8 @@ def _embedded(
             unreadable |= {batch.names[place]: why for place, why in batch.broken.items()}
             start += len(batch.names)
             progress.advance(len(batch.names))
-            scores = batch.logits.numpy() / classifier.network.head.scale
             embeddings.append(batch.embedding.numpy())
-            margins.append(score_margins(scores, targets[good]))
+            margins.append(score_margins(class_scores(classifier, batch.logits), targets[good]))
             rows += good
     if not rows:
         raise DataError(
@@ -183,5 +199,10 @@ def _embedded(
             f"other labels: {', '.join(list(matched.dropped)[:5]) or 'none'}). Labels must be "
             "those of its taxonomy, and paths are relative to the manifest's folder."
         )
-    found = EmbeddedPhotos(np.concatenate(embeddings), targets[rows], np.concatenate(margins))
+    found = EmbeddedPhotos(
+        embeddings=np.concatenate(embeddings),
+        targets=targets[rows],
+        margins=np.concatenate(margins),
+        names=tuple(known.name(row) for row in rows),
+    )
     return found, unreadable

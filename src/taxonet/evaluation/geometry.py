@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from taxonet.data.long_tail import SHOT_GROUPS, shot_groups
+from taxonet.errors import DataError
 from taxonet.metrics import (
     PairwiseGeometry,
     angles_to_centers,
@@ -42,11 +43,13 @@ class EmbeddedPhotos:
         targets: The class of each, integers ``(N,)``.
         margins: The score of the true class less the best other one, floats ``(N,)``; None where
             nobody computed scores.
+        names: The name of each; empty where nobody asked for them.
     """
 
     embeddings: NDArray[np.floating]
     targets: IntArray
     margins: FloatArray | None = None
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,8 @@ class PhotoGeometry:
 
     Attributes:
         images: How many photos there are.
-        angles: By shot group of the photo's class, and over all; None without a photo.
+        angles: By shot group of the photo's class, and over all; None without a photo. Photos
+            whose class has no vector in the head have none.
         separability: Fisher's, from these photos alone. A class has none with fewer than two
             photos, or where it cannot be told from infinite.
         margins: The mean margin of the photos of each class.
@@ -136,6 +140,7 @@ def measure_geometry(
     head_vectors: ArrayLike,
     photos: Mapping[str, EmbeddedPhotos],
     *,
+    head_classes: ArrayLike | None = None,
     separability_of: Iterable[str] = (),
 ) -> Geometry:
     """Compute every figure; what needs photos of a set that is not given is left out.
@@ -143,8 +148,9 @@ def measure_geometry(
     Args:
         taxa: Name of each class, c of them.
         class_counts: Training images of each class, ``(c,)``; they decide the shot groups.
-        head_vectors: One vector a class, floats ``(c, d)``: weights or prototypes of a head.
+        head_vectors: Vectors of classes, floats ``(h, d)``: weights or prototypes of a head.
         photos: Sets of photos by name. The class means are those of the set `TRAINING`.
+        head_classes: The class of each head vector, ``(h,)``; None says one for each class.
         separability_of: The sets of photos whose Fisher separability is computed. It takes a
             singular value decomposition for each pair of classes: see `separability_operations`.
 
@@ -159,7 +165,12 @@ def measure_geometry(
     counts = np.asarray(class_counts, dtype=np.int64)
     groups = [str(group) for group in shot_groups(counts)]
     head = np.asarray(head_vectors)
-    vectors = {HEAD: (head, np.arange(len(counts)))}
+    held = np.arange(len(counts)) if head_classes is None else np.asarray(head_classes)
+    if head.ndim != 2 or len(head) != len(held):
+        raise DataError(
+            f"Expected head_vectors (h, d) of {len(held)} classes, got shape {head.shape}."
+        )
+    vectors = {HEAD: (head, held)}
     if TRAINING in photos:
         vectors[CLASS_MEANS] = _mean_embeddings(photos[TRAINING], len(counts))
     wanted = set(separability_of)
@@ -173,7 +184,7 @@ def measure_geometry(
             for kind, (rows, classes) in vectors.items()
         },
         photos={
-            name: _photo_geometry(found, head, groups, separability=name in wanted)
+            name: _photo_geometry(found, head, held, groups, separability=name in wanted)
             for name, found in photos.items()
         },
     )
@@ -202,10 +213,19 @@ def separability_operations(targets: IntArray, features: int) -> float:
 
 
 def _photo_geometry(
-    photos: EmbeddedPhotos, head: NDArray[np.floating], groups: list[str], *, separability: bool
+    photos: EmbeddedPhotos,
+    head: NDArray[np.floating],
+    held: IntArray,
+    groups: list[str],
+    *,
+    separability: bool,
 ) -> PhotoGeometry:
-    angles = angles_to_centers(photos.embeddings, photos.targets, head)
-    group_of = np.asarray(groups, dtype=object)[photos.targets]
+    # Leaving photos out beforehand would copy the embeddings.
+    centers: NDArray[np.floating] = np.zeros((len(groups), head.shape[1]), dtype=head.dtype)
+    centers[held] = head
+    has_center = np.isin(photos.targets, held)
+    angles = angles_to_centers(photos.embeddings, photos.targets, centers)[has_center]
+    group_of = np.asarray(groups, dtype=object)[photos.targets[has_center]]
     by_group = {group: _spread(angles[group_of == group]) for group in SHOT_GROUPS}
     fisher = margins = None
     if separability:
@@ -216,7 +236,7 @@ def _photo_geometry(
     if photos.margins is not None:
         means = class_means(photos.margins, photos.targets, n_classes=len(groups))
         margins = _class_figure(means, groups)
-    return PhotoGeometry(len(angles), {**by_group, EVERY: _spread(angles)}, fisher, margins)
+    return PhotoGeometry(len(photos.targets), {**by_group, EVERY: _spread(angles)}, fisher, margins)
 
 
 def _spread(angles_deg: FloatArray) -> AngleSpread | None:

@@ -10,8 +10,10 @@ from taxonet.inference.decision import (
     naming_curve,
 )
 from taxonet.inference.diffusion import diffuse
+from taxonet.inference.diffusion_loss import default_restraint, diffusion_loss
 from taxonet.inference.diffusion_tuning import TunedAlpha, tune_alpha
 from taxonet.inference.graph_diffusion import GraphDiffusion, tree_graph
+from taxonet.inference.learned_diffusion import LearnedDiffusion, fit_learned_diffusion
 from taxonet.inference.level_scores import initial_scores, level_probs
 from taxonet.inference.novelty import (
     embedding_norm,
@@ -20,25 +22,34 @@ from taxonet.inference.novelty import (
     max_logit,
     max_softmax,
 )
+from taxonet.inference.rollup import bottom_up, greedy_descent, level_top_down, top_down
 
 __all__ = [
     "GraphDiffusion",
+    "LearnedDiffusion",
     "LikelyNodes",
     "NamingCurve",
     "TunedAlpha",
+    "bottom_up",
     "calibrate_threshold",
     "deepest_reaching",
+    "default_restraint",
     "diffuse",
+    "diffusion_loss",
     "embedding_norm",
     "energy",
     "entropy",
+    "fit_learned_diffusion",
     "fit_temperature",
+    "greedy_descent",
     "initial_scores",
     "level_probs",
+    "level_top_down",
     "likely_nodes",
     "max_logit",
     "max_softmax",
     "naming_curve",
+    "top_down",
     "tree_graph",
     "tune_alpha",
 ]

@@ -12,12 +12,15 @@ from taxonet.taxonomy.propagate import check_node_values, paths_to, tree_index
 #: Printed for the levels 1 to 6 of iNaturalist 2018; deeper ones get the last.
 _PRINTED = (10.0, 5.0, 3.0, 1.0, 0.5, 0.2)
 
-# Probabilities of float32 are no nearer to 0 or 1 than this.
+# Probabilities of float32 are no nearer to 1 than this.
 _TINY = 1e-7
+
+# Less than any logarithm that float32 leaves of scores; -inf would give no gradient.
+_LEAST_LOG = -1e6
 
 
 def diffusion_loss(
-    node_probs: Tensor,
+    node_log_probs: Tensor,
     target_nodes: Tensor,
     taxonomy: Taxonomy,
     *,
@@ -34,7 +37,8 @@ def diffusion_loss(
     what is meant.
 
     Args:
-        node_probs: Probabilities ``(B, n)`` in node order, of which children sum to their parents.
+        node_log_probs: Logarithms of probabilities ``(B, n)`` in node order, of which children sum
+            to their parents. However small a probability is, its logarithm has a gradient.
         target_nodes: Nodes ``(B,)`` at any depth.
         taxonomy: The tree, of n nodes.
         restraint: The weights of the levels 1, 2, ...; levels beyond have none. By default 10, 5,
@@ -53,13 +57,13 @@ def diffusion_loss(
 
     Examples:
         >>> tree = Taxonomy.from_edges([("a", "b"), ("a", "c"), ("b", "d"), ("b", "e")])
-        >>> probs = torch.tensor([[1.0, 0.5, 0.5, 0.25, 0.25]])
-        >>> diffusion_loss(probs, torch.tensor([3]), tree, restraint=()).exp()  # 1 / (0.5 * 0.25)
+        >>> logs = torch.tensor([[1.0, 0.5, 0.5, 0.25, 0.25]]).log()
+        >>> diffusion_loss(logs, torch.tensor([3]), tree, restraint=()).exp()  # 1 / (0.5 * 0.25)
         tensor(8.)
-        >>> diffusion_loss(probs, torch.tensor([3]), tree, restraint=(1,)).exp()  # 8 / (1 - 0.5)
+        >>> diffusion_loss(logs, torch.tensor([3]), tree, restraint=(1,)).exp()  # 8 / (1 - 0.5)
         tensor(16.)
     """
-    check_node_values(taxonomy, node_probs)
+    check_node_values(taxonomy, node_log_probs)
     weights = default_restraint(taxonomy) if restraint is None else tuple(restraint)
     levels = len(taxonomy.level_slices) - 1
     if len(weights) > levels or any(not weight >= 0 for weight in weights):
@@ -67,9 +71,10 @@ def diffusion_loss(
             f"restraint takes up to {levels} weights, one a level below the root and none of them "
             f"negative, but got {weights}."
         )
-    probs = node_probs.float() if node_probs.dtype.itemsize < 4 else node_probs
-    losses = _cross_entropies(probs, target_nodes, taxonomy)
-    return (losses + _restraints(probs, target_nodes, taxonomy, weights)).mean()
+    narrow = node_log_probs.dtype.itemsize < 4
+    logs = (node_log_probs.float() if narrow else node_log_probs).clamp_min(_LEAST_LOG)
+    losses = _cross_entropies(logs, target_nodes, taxonomy)
+    return (losses + _restraints(logs.exp(), target_nodes, taxonomy, weights)).mean()
 
 
 def default_restraint(taxonomy: Taxonomy) -> tuple[float, ...]:
@@ -83,15 +88,15 @@ def default_restraint(taxonomy: Taxonomy) -> tuple[float, ...]:
     return (*_PRINTED, *[_PRINTED[-1]] * levels)[:levels]
 
 
-def _cross_entropies(probs: Tensor, target_nodes: Tensor, taxonomy: Taxonomy) -> Tensor:
+def _cross_entropies(logs: Tensor, target_nodes: Tensor, taxonomy: Taxonomy) -> Tensor:
     """Return the sum over levels for each image ``(B,)``."""
     path, inside = paths_to(taxonomy, target_nodes)
-    logs = probs.gather(1, path).clamp_min(_TINY).log()
+    along = logs.gather(1, path)
     below_root = inside & (path > 0)
-    depth = tree_index(taxonomy, probs.device).depth[target_nodes]
+    depth = tree_index(taxonomy, logs.device).depth[target_nodes]
     # The last column holds every target. A leaf stands at all levels from its own to the deepest.
-    repeats = (len(taxonomy.level_slices) - 1 - depth) * _is_leaf(taxonomy, probs)[target_nodes]
-    return -(logs * below_root).sum(dim=1) - logs[:, -1] * repeats
+    repeats = (len(taxonomy.level_slices) - 1 - depth) * _is_leaf(taxonomy, logs)[target_nodes]
+    return -(along * below_root).sum(dim=1) - along[:, -1] * repeats
 
 
 def _restraints(

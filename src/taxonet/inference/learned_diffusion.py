@@ -4,7 +4,7 @@ The limit of diffusion is one linear map of the scores; here it is learned, from
 cached once, in place of following from the tree.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -12,15 +12,19 @@ from torch import Tensor, nn
 
 from taxonet.errors import ConfigError, DataError
 from taxonet.inference.diffusion_loss import diffusion_loss
-from taxonet.inference.rollup import bottom_up
 from taxonet.seeds import generator
 from taxonet.taxonomy import Taxonomy
-from taxonet.taxonomy.propagate import check_node_values, paths_to
+from taxonet.taxonomy.propagate import check_node_values, logsumexp_up, paths_to
 
 MapForm = Literal["dense", "ancestors", "lowrank"]
 
 #: Beyond this the dense map is refused: 2 GB of float32 weights, and Adam keeps two more of each.
 _DENSE_WEIGHTS = 500_000_000
+
+_RATES: dict[MapForm, float] = {"ancestors": 1e-2, "dense": 1e-3, "lowrank": 1e-3}
+
+#: Logarithms of smaller probabilities are taken as that of this one.
+_LEAST_PROB = 1e-12
 
 
 class LearnedDiffusion(nn.Module):
@@ -61,7 +65,7 @@ class LearnedDiffusion(nn.Module):
         self, taxonomy: Taxonomy, *, form: MapForm = "ancestors", rank: int = 32, seed: int = 0
     ) -> None:
         super().__init__()
-        self.taxonomy, self.form = taxonomy, form
+        self.taxonomy, self.form, self.rank = taxonomy, form, rank
         leaves, nodes = torch.tensor(taxonomy.leaves), len(taxonomy)
         if form == "dense":
             if len(leaves) * nodes > _DENSE_WEIGHTS:
@@ -103,37 +107,68 @@ class LearnedDiffusion(nn.Module):
             found = found + (scores[:, 1:] @ self.right[:, 1:].T) @ self.left.T
         return found
 
+    def node_log_probs(self, scores: Tensor) -> Tensor:
+        """Return logarithms ``(B, n)`` of node probabilities: a softmax over leaves, summed up."""
+        logs = self(scores).log_softmax(dim=1)
+        leaves = torch.tensor(self.taxonomy.leaves, device=logs.device)
+        nothing = logs.new_full((len(logs), len(self.taxonomy)), -torch.inf)
+        return logsumexp_up(self.taxonomy, nothing.index_copy(1, leaves, logs))
+
     def node_probs(self, scores: Tensor) -> Tensor:
-        """Return node probabilities ``(B, n)``: the softmax of the leaf scores, summed upwards."""
-        return bottom_up(self(scores).softmax(dim=1), self.taxonomy)
+        """Return node probabilities ``(B, n)``."""
+        return self.node_log_probs(scores).exp()
+
+
+def centred_log_probs(node_probs: Tensor) -> Tensor:
+    """Return node scores that suit a map: logarithms of probabilities, less their mean.
+
+    A number added to all scores of an image says nothing of it. Left in, the many large negative
+    ones add up, and training runs away with their sums. The softmax of the scores over the leaves
+    is what the probabilities were there, so that this is what a map starts with.
+
+    Args:
+        node_probs: ``(B, n)``; those below 1e-12 are taken as that.
+
+    Examples:
+        >>> centred_log_probs(torch.tensor([[1.0, 0.5, 0.5, 0.125]]))
+        tensor([[ 0.8664,  0.1733,  0.1733, -1.2130]])
+    """
+    logs = node_probs.clamp(_LEAST_PROB, 1).log()
+    return logs - logs.mean(dim=1, keepdim=True)
 
 
 def fit_learned_diffusion(
-    scores: Tensor,
+    inputs: Tensor,
     target_nodes: Tensor,
     taxonomy: Taxonomy,
     *,
+    scores_of: Callable[[Tensor], Tensor] | None = None,
     form: MapForm = "ancestors",
     rank: int = 32,
     restraint: Sequence[float] | None = None,
     epochs: int = 20,
     batch_size: int = 256,
-    learning_rate: float = 0.01,
+    learning_rate: float | None = None,
     seed: int = 0,
+    on_step: Callable[[int, int], None] | None = None,
 ) -> LearnedDiffusion:
     """Learn a map from cached scores of training images, by Adam on `diffusion_loss`.
 
     Args:
-        scores: Node scores ``(N, n)`` in node order, on the device to compute on.
+        inputs: Node scores ``(N, n)`` in node order, on the device to compute on; or what
+            ``scores_of`` makes them of, such as embeddings, where they take too much memory.
         target_nodes: Nodes ``(N,)`` at any depth.
         taxonomy: The tree, of n nodes.
+        scores_of: From a batch of inputs to node scores ``(B, n)``; None: they are the scores.
         form: See `LearnedDiffusion`.
         rank: See there.
         restraint: Weights of the restraint at the levels 1, 2, ...; see `diffusion_loss`.
         epochs: Passes over the scores.
         batch_size: Images of a step.
-        learning_rate: Of Adam; suits scores between -10 and 10.
+        learning_rate: Of Adam. None: 0.01 for ``ancestors``; 0.001 for the others, whose sums have
+            more terms.
         seed: Key of the order and of the map's draws.
+        on_step: Called after each step with the steps done and those of the whole fit.
 
     Raises:
         DataError: Scores that are not finite, or not one target an image.
@@ -151,30 +186,40 @@ def fit_learned_diffusion(
         >>> learned(scores).argmax(dim=1).tolist()  # of c, d, e
         [2, 0]
     """
-    _check_fit(scores, target_nodes, epochs=epochs, batch_size=batch_size, rate=learning_rate)
-    learned = LearnedDiffusion(taxonomy, form=form, rank=rank, seed=seed).to(scores.device)
-    optimiser = torch.optim.Adam(learned.parameters(), lr=learning_rate)
+    rate = _RATES[form] if learning_rate is None else learning_rate
+    _check_fit(inputs, target_nodes, epochs=epochs, batch_size=batch_size, rate=rate)
+    learned = LearnedDiffusion(taxonomy, form=form, rank=rank, seed=seed).to(inputs.device)
+    optimiser = torch.optim.Adam(learned.parameters(), lr=rate)
+    batches = -(-len(inputs) // batch_size)
     for epoch in range(epochs):
-        order = generator("learned diffusion order", seed, epoch).permutation(len(scores))
-        for rows in torch.split(torch.from_numpy(order).to(scores.device), batch_size):
-            probs = learned.node_probs(scores[rows])
-            loss = diffusion_loss(probs, target_nodes[rows], taxonomy, restraint=restraint)
+        order = generator("learned diffusion order", seed, epoch).permutation(len(inputs))
+        split = torch.split(torch.from_numpy(order).to(inputs.device), batch_size)
+        for step, rows in enumerate(split, start=1 + epoch * batches):
+            scores = _checked(inputs[rows] if scores_of is None else scores_of(inputs[rows]))
+            found = learned.node_log_probs(scores)
+            loss = diffusion_loss(found, target_nodes[rows], taxonomy, restraint=restraint)
             optimiser.zero_grad()
             torch.autograd.backward(loss)
             optimiser.step()
+            if on_step is not None:
+                on_step(step, epochs * batches)
     return learned.eval().requires_grad_(False)
 
 
-def _check_fit(
-    scores: Tensor, target_nodes: Tensor, *, epochs: int, batch_size: int, rate: float
-) -> None:
-    if target_nodes.shape != scores.shape[:1]:
-        raise DataError(
-            f"Expected a target for each of {len(scores)} rows of scores, but got "
-            f"{tuple(target_nodes.shape)}."
-        )
+def _checked(scores: Tensor) -> Tensor:
     if not bool(scores.isfinite().all()):
         raise DataError("The scores hold NaN or infinite values: the network's training failed.")
+    return scores
+
+
+def _check_fit(
+    inputs: Tensor, target_nodes: Tensor, *, epochs: int, batch_size: int, rate: float
+) -> None:
+    if target_nodes.shape != inputs.shape[:1]:
+        raise DataError(
+            f"Expected a target for each of {len(inputs)} rows of scores, but got "
+            f"{tuple(target_nodes.shape)}."
+        )
     for name, number in (("epochs", epochs), ("batch_size", batch_size)):
         if number < 1:
             raise ConfigError(f"{name} must be at least 1, but is {number}.")

@@ -155,6 +155,46 @@ def greedy_descent(node_probs: Tensor, taxonomy: Taxonomy, *, threshold_prob: fl
     return here
 
 
+def greedy_path(node_probs: Tensor, taxonomy: Taxonomy) -> Tensor:
+    """Keep the nodes that a walk from the root to the best child passes, down to a leaf.
+
+    A node is as likely as the least likely one on the way to it, since `greedy_descent` stops
+    there: ends of its walks at all thresholds are in the result.
+
+    Args:
+        node_probs: Confidences in [0, 1] ``(B, n)`` in node order, comparable among siblings; the
+            root's is not read.
+        taxonomy: The tree, of n nodes.
+
+    Returns:
+        Node probabilities ``(B, n)``: 1 at the root, never growing along the path, 0 beside it.
+
+    Raises:
+        TaxonomyError: Not one column a node.
+
+    Reference:
+        Deep RTC; see `greedy_descent`.
+
+    Examples:
+        >>> tree = Taxonomy.from_edges([("a", "b"), ("a", "c"), ("b", "d"), ("b", "e")])
+        >>> greedy_path(torch.tensor([[1.0, 0.5, 0.25, 0.75, 0.25]]), tree).tolist()
+        [[1.0, 0.5, 0.0, 0.5, 0.0]]
+    """
+    check_node_values(taxonomy, node_probs)
+    best = _best_child(node_probs, taxonomy)
+    path = torch.zeros_like(node_probs)
+    path[:, 0] = 1
+    here = torch.zeros(len(node_probs), 1, dtype=torch.int64, device=node_probs.device)
+    for _ in range(len(taxonomy.level_slices) - 1):
+        child = best.gather(1, here)
+        # Below a leaf the walk stays where it is.
+        ahead = torch.where(child >= 0, child, here)
+        least = torch.minimum(path.gather(1, here), node_probs.gather(1, ahead))
+        path = path.scatter(1, ahead, torch.where(child >= 0, least, path.gather(1, here)))
+        here = ahead
+    return path
+
+
 def _best_child(values: Tensor, taxonomy: Taxonomy) -> Tensor:
     """Return the child with the largest value of each node ``(B, n)``; -1 below a leaf."""
     if len(taxonomy) == 1:

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from taxonet.errors import ConfigError
 from taxonet.inference.diffusion import diffuse
+from taxonet.inference.learned_diffusion import LearnedDiffusion, centred_log_probs
 from taxonet.inference.level_scores import Form, Levels, initial_scores, level_probs
-from taxonet.inference.rollup import level_top_down, top_down
+from taxonet.inference.rollup import greedy_path, level_top_down, top_down
 from taxonet.registry import ROLLUPS
 from taxonet.taxonomy import Taxonomy
 from taxonet.taxonomy.propagate import class_to_node_probs
@@ -25,6 +26,7 @@ class TreeScores:
         node_probs: The head's own probability of each node ``(B, n)``.
         node_scores: Its score of each node ``(B, n)``; None where it has scores of classes or
             leaves only.
+        learned: The map that was fitted to the head's probabilities; None where none was.
     """
 
     taxonomy: Taxonomy
@@ -32,6 +34,7 @@ class TreeScores:
     class_probs: Tensor
     node_probs: Tensor
     node_scores: Tensor | None = None
+    learned: LearnedDiffusion | None = None
 
 
 class Rollup(ABC):
@@ -139,3 +142,26 @@ class Diffusion(Rollup):
         initial = initial_scores(given, tree, levels=self.levels, form=self.form, top=self.top)
         diffused = diffuse(initial, tree, alpha=self.alpha, steps=self.steps)
         return level_probs(diffused, tree, form=self.form)
+
+
+@ROLLUPS.register("learned_diffusion")
+class LearnedDiffusionRollup(Rollup):
+    """The leaf scores of a map that was learned, summed up; see `LearnedDiffusion`."""
+
+    def why_not(self, scores: TreeScores) -> str | None:
+        """The map is fitted after training, on request."""
+        return None if scores.learned else "no map was fitted to it: `taxonet fit-diffusion` does."
+
+    def rolled(self, scores: TreeScores) -> Tensor:
+        """Return the sums over the leaves."""
+        assert scores.learned is not None
+        return scores.learned.node_probs(centred_log_probs(scores.node_probs))
+
+
+@ROLLUPS.register("greedy_descent")
+class GreedyDescent(Rollup):
+    """The path to the best child of the best child and so on, nothing beside it; `greedy_path`."""
+
+    def rolled(self, scores: TreeScores) -> Tensor:
+        """Return the probabilities along the path."""
+        return greedy_path(scores.node_probs, scores.taxonomy)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from taxonet.errors import ConfigError, DataError
-from taxonet.losses.checks import ClassCounts, check_batch, check_class_counts
+from taxonet.losses.checks import ClassCounts, at_least_float32, check_batch, check_class_counts
 from taxonet.losses.options import options_repr
 from taxonet.registry import CONTRASTIVE_LOSSES
 
@@ -27,6 +27,8 @@ class ContrastiveLoss(nn.Module, ABC):
     Gradients reach whatever carries them, the class centres too; detach what shall stay.
 
     Attributes:
+        needs_centers: Whether views are compared with class centres; where they are not, None may
+            stand for the centres, and a head without one vector a class will do.
         needs_unit_length: Whether class centres and views must be normalised.
         classes: The number of classes c.
 
@@ -41,6 +43,7 @@ class ContrastiveLoss(nn.Module, ABC):
         DataError: Counts, centres, views or targets of a wrong form.
     """
 
+    needs_centers: ClassVar[bool] = True
     needs_unit_length: ClassVar[bool] = True
 
     def __init__(self, class_counts: ClassCounts) -> None:
@@ -59,11 +62,7 @@ class ContrastiveLoss(nn.Module, ABC):
         Raises:
             DataError: They, or the targets, are not of the form that the loss takes.
         """
-        if views.ndim != 3 or views.shape[1] != 2 or not len(views) or not _is_float(views):
-            raise DataError(
-                "Views must be floating-point embeddings of shape (B, 2, D), two views of each of "
-                f"at least 1 image, but got {views.dtype} of shape {tuple(views.shape)}."
-            )
+        views = self.checked_views(views, target)
         expected = (self.classes, views.shape[2])
         if class_centers.shape != expected or not _is_float(class_centers):
             raise DataError(
@@ -72,13 +71,28 @@ class ContrastiveLoss(nn.Module, ABC):
                 f"as the views, but got {class_centers.dtype} of shape "
                 f"{tuple(class_centers.shape)}."
             )
-        # Only the number of columns counts: the targets are checked as those of any scores are.
-        check_batch(views.new_zeros(1).expand(len(views), self.classes), target)
         class_centers, views = in_one_precision(class_centers, views)
         if self.needs_unit_length:
             check_unit_length("class_centers", class_centers)
-            check_unit_length("views", views)
         return class_centers, views
+
+    def checked_views(self, views: Tensor, target: Tensor) -> Tensor:
+        """Return the views in float32 at least.
+
+        Raises:
+            DataError: They, or the targets, are not of the form that the loss takes.
+        """
+        if views.ndim != 3 or views.shape[1] != 2 or not len(views) or not _is_float(views):
+            raise DataError(
+                "Views must be floating-point embeddings of shape (B, 2, D), two views of each of "
+                f"at least 1 image, but got {views.dtype} of shape {tuple(views.shape)}."
+            )
+        # Only the number of columns counts: the targets are checked as those of any scores are.
+        check_batch(views.new_zeros(1).expand(len(views), self.classes), target)
+        views = at_least_float32(views)
+        if self.needs_unit_length:
+            check_unit_length("views", views)
+        return views
 
     def extra_repr(self) -> str:
         """Return the options as they would be written in a call."""
@@ -103,15 +117,15 @@ class SupConLoss(ContrastiveLoss):
     where i, p and a run over the 2 B views of the batch and P(i) are the other views of the same
     class; the second view of the image is always one of them.
 
-    Class centres are checked and not used. Common classes have more positives and more terms in
-    every denominator, which `BalancedContrastiveLoss` mends.
+    Class centres are checked where there are any, and not used. Common classes have more positives
+    and more terms in every denominator, which `BalancedContrastiveLoss` mends.
 
     Differs from the authors' code: no factor of temperature over base temperature (theirs is 1 by
     default), no 1e-9 inside the logarithm, and the mean, not the sum, over the views, as theirs
     has it and the paper's equation has not.
 
     Shape:
-        As `ContrastiveLoss`; class centres and views of unit length.
+        As `ContrastiveLoss`; class centres, or None, and views of unit length.
 
     Args:
         class_counts: Training images of each class ``(c,)``; only their number is used.
@@ -133,13 +147,18 @@ class SupConLoss(ContrastiveLoss):
         tensor(0.5514)
     """
 
+    needs_centers: ClassVar[bool] = False
+
     def __init__(self, class_counts: ClassCounts, temperature: float = 0.1) -> None:
         super().__init__(class_counts)
         self.temperature = check_temperature(temperature)
 
-    def forward(self, class_centers: Tensor, views: Tensor, target: Tensor) -> Tensor:
+    def forward(self, class_centers: Tensor | None, views: Tensor, target: Tensor) -> Tensor:
         """Return the loss of a batch, a scalar."""
-        _, views = self.checked(class_centers, views, target)
+        if class_centers is None:
+            views = self.checked_views(views, target)
+        else:
+            _, views = self.checked(class_centers, views, target)
         return supcon_loss(views, target, temperature=self.temperature)
 
 

@@ -22,6 +22,11 @@ from taxonet.metrics.geometry import (
 from taxonet.metrics.groups import class_means, mean_by_group
 from taxonet.metrics.hierarchical import hierarchical_metrics
 from taxonet.metrics.margins import class_margins, score_margins
+from taxonet.metrics.neighbours import (
+    NeighbourAgreement,
+    nearest_neighbours,
+    neighbour_agreement,
+)
 from taxonet.metrics.open_set import OpenSetMetrics, open_set_metrics, oscr, threshold_at_tpr
 from taxonet.metrics.operating_curve import OperatingCurve, OperatingPoints
 from taxonet.metrics.recall import (
@@ -50,6 +55,7 @@ __all__ = [
     "HitCounts",
     "Interval",
     "MostConfused",
+    "NeighbourAgreement",
     "NodeValue",
     "OpenSetMetrics",
     "OperatingCurve",
@@ -77,6 +83,8 @@ __all__ = [
     "mean_by_group",
     "mistake_severity",
     "most_confused",
+    "nearest_neighbours",
+    "neighbour_agreement",
     "node_heights",
     "open_set_metrics",
     "oscr",

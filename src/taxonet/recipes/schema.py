@@ -140,7 +140,8 @@ class TransferRecipe(Section):
 class ContrastRecipe(Section):
     """A contrastive loss on two further views of each image, beside the loss of the recipe.
 
-    Features and class weights go through a perceptron of their own to the sphere where they meet.
+    Features and class weights go through a perceptron of their own to the sphere where they meet;
+    a loss that compares features with one another alone leaves the class weights out.
     """
 
     loss: PartChoice = Field(description="A contrastive loss and its options.")

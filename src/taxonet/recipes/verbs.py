@@ -13,6 +13,8 @@ from taxonet.recipes.schema import Section
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
+_NODE_PROBS_FROM = 0.01
+
 
 class TaxonomySource(Section):
     """Where the names and the tree come from."""
@@ -94,6 +96,25 @@ class RefitConfig(Section):
     device: Device = Field("auto", description="Where to compute.")
 
 
+class FitDiffusionConfig(Section):
+    """Learn a rollup from the embeddings that training stored: differentiable diffusion."""
+
+    classifier: Path = Field(description="Classifier folder.")
+    out: Path = Field(Path("runs/diffusion"), description="Folder of the new classifier.")
+    form: Literal["ancestors", "lowrank", "dense"] = Field(
+        "ancestors",
+        description="Which numbers the map from taxa to leaves has: those of each leaf and its "
+        "ancestors, these and a product of two thin matrices, or all.",
+    )
+    rank: PositiveInt = Field(32, description="Columns of the thin matrices of `lowrank`.")
+    epochs: PositiveInt = Field(20, description="Passes over the embeddings.")
+    learning_rate: float | None = Field(
+        None, gt=0, description="Of Adam; 0.01 for `ancestors` and 0.001 else if left out."
+    )
+    seed: int = Field(0, ge=0, description="Key of the order.")
+    device: Device = Field("auto", description="Where to compute.")
+
+
 class EvaluateConfig(Section):
     """Judge a classifier on labelled photos it was not trained on."""
 
@@ -129,6 +150,11 @@ class AnalyseConfig(Section):
         None,
         description="Folder for geometry.json and geometry.html (beside CLASSIFIER if left out).",
     )
+    tsne: bool = Field(
+        False,
+        description="Draw the photos of --images, or else of the index, as points (t-SNE), 3,000 "
+        "at most, coloured by their taxa; needs pip install 'taxonet[explore]'.",
+    )
     separability: bool = Field(
         False,
         description="Compute Fisher's separability however long it takes; otherwise it is left "
@@ -155,6 +181,15 @@ class PredictConfig(Section):
         description="How probabilities of all taxa come from the scores, as `taxonet list rollups` "
         "prints them; the threshold was set for `own`.",
     )
+    set: tuple[str, ...] = Field((), description="Option of the rollup: key=value.")
+    node_probs: Path | None = Field(
+        None,
+        description="Where the probabilities of all likely taxa go, a line for each photo and "
+        "taxon: .csv, .jsonl or .parquet.",
+    )
+    node_probs_from: float = Field(
+        _NODE_PROBS_FROM, gt=0, le=1, description="Smallest probability in that table."
+    )
     within: tuple[str, ...] = Field(
         (), description="Only taxa under this one: rank=name; several add up."
     )
@@ -168,6 +203,14 @@ class PredictConfig(Section):
     batch_size: PositiveInt = Field(64, description="Photos per forward pass.")
     workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
     device: Device = Field("auto", description="Where to compute.")
+
+    @model_validator(mode="after")
+    def _has_a_file_for_node_probs(self) -> Self:
+        if self.node_probs is None and self.node_probs_from != _NODE_PROBS_FROM:
+            raise ValueError("node_probs_from is about the table of node_probs: give --node-probs.")
+        if self.node_probs is not None and self.node_probs.resolve() == self.out.resolve():
+            raise ValueError(f"out and node_probs are two files, got {self.out} for both.")
+        return self
 
 
 class EmbedConfig(Section):

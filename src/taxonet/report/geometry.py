@@ -12,6 +12,7 @@ from taxonet.report.geometry_plots import (
     pair_means,
     separation_in_fitting,
 )
+from taxonet.report.projection import projection_section
 from taxonet.report.structure import Cell, Column, Figure, ReportData, Section, Table
 
 _GROUPS = (*SHOT_GROUPS, EVERY)
@@ -30,6 +31,7 @@ def geometry_report(analysis: Analysis, *, title: str) -> ReportData:
         _pair_section(analysis.geometry),
         _trail_section(analysis),
         _margin_section(analysis),
+        None if analysis.projection is None else projection_section(analysis.projection),
     )
     return ReportData(
         title=title,
@@ -227,7 +229,7 @@ def _margin_section(analysis: Analysis) -> Section | None:
     return Section(
         "By how much does the true class win?",
         paragraphs=(
-            f"The score of the true class less the best other score, in {unit} of the head; the "
+            f"The score of the true class less the best other score, in {unit}; the "
             "mean over the photos of a class, then over the classes of a shot group (Semantic "
             "Transfer from Head to Tail, Figure 4b). Below 0, a class is more often lost than won.",
         ),
@@ -261,5 +263,6 @@ def _by_group(figure: ClassFigure) -> tuple[float | None, ...]:
 _NOTES = (
     "Shot groups go by training photos: many is over 100, medium 20 to 100, few under 20.",
     "The vector of a class is its row of weights in a linear or cosine head (biases play no part), "
-    "or its prototype. Class means are of the training photos, embedded as prediction sees them.",
+    "or its prototype; in a head over the tree, the row of its own node. Class means are of the "
+    "training photos, embedded as prediction sees them.",
 )

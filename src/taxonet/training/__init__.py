@@ -1,7 +1,16 @@
 """Training: from photos and a recipe to a classifier."""
 
+from taxonet.training.learned_diffusion import fit_diffusion
 from taxonet.training.refit import RefitResult, refit
 from taxonet.training.run import TrainResult, train
 from taxonet.training.stopping import Interrupted, TrainingStopped
 
-__all__ = ["Interrupted", "RefitResult", "TrainResult", "TrainingStopped", "refit", "train"]
+__all__ = [
+    "Interrupted",
+    "RefitResult",
+    "TrainResult",
+    "TrainingStopped",
+    "fit_diffusion",
+    "refit",
+    "train",
+]

@@ -113,7 +113,7 @@ def refit(config: RefitConfig, *, show_progress: bool = False) -> RefitResult:
         seed=recipe.seed,
         shown=show_progress,
     )
-    parts = replace(old.parts, recipe=recipe, calibration=Calibration())
+    parts = replace(old.parts, recipe=recipe, calibration=Calibration(), learned=None)
     new = TaxonClassifier(parts, device=config.device)
     notes = ["There are no calibration photos: no temperature or threshold was set."]
     if config.images is not None:

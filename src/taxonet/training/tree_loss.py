@@ -51,14 +51,12 @@ class TreeLoss(nn.Module):
 
 def check_tree_recipe(recipe: Recipe) -> None:
     """Raise a ConfigError where a recipe asks for one vector a class, which its head has not."""
-    wrong = {"contrast": recipe.contrast, "second_stage": recipe.second_stage}
-    for key, choice in wrong.items():
-        if choice is not None:
-            raise ConfigError(
-                f"`{key}` works with one vector a class, and the loss {recipe.loss.name!r} has a "
-                f"head for the leaves or nodes of the tree: set {key} to null, or choose a loss "
-                "that `taxonet list losses` prints."
-            )
+    if recipe.second_stage is not None:
+        raise ConfigError(
+            f"`second_stage` works with one vector a class, and the loss {recipe.loss.name!r} has "
+            "a head for the leaves or nodes of the tree: set second_stage to null, or choose a "
+            "loss that `taxonet list losses` prints."
+        )
 
 
 #: What a network is trained with; all are called with class indices.

@@ -1,4 +1,5 @@
 from math import e, log
+from pathlib import Path
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from torch.nn import functional as F
 from taxonet.errors import ConfigError, DataError
 from taxonet.losses import supcon_loss
 from taxonet.losses.hierarchical import HierarchicalSupConLoss
+from taxonet.registry import CONTRASTIVE_LOSSES
 from taxonet.taxonomy import Taxonomy
 from tests.reference import contrastive
 from tests.reference import hierarchical_losses as slow
@@ -14,6 +16,9 @@ from tests.reference import hierarchical_losses as slow
 PARENTS = [-1, 0, 0, 1, 1, 3, 3]  # leaf 2 at depth 1, leaf 4 at depth 2, leaves 5 and 6 at depth 3
 TREE = Taxonomy.from_parents([f"n{node}" for node in range(7)], PARENTS)
 STAR = Taxonomy.from_edges([("a", name) for name in "bcd"])
+
+
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 def batch(rows: int = 9) -> tuple[torch.Tensor, torch.Tensor]:
@@ -55,6 +60,30 @@ def test_on_a_star_it_is_supcon() -> None:
     target = torch.tensor([1, 2, 3, 1, 2, 1])
     torch.testing.assert_close(
         HierarchicalSupConLoss(STAR)(views, target), supcon_loss(views, target, temperature=0.1)
+    )
+
+
+def test_a_level_of_one_node_has_no_weight_unless_it_is_given_one() -> None:
+    """All views are positives there: it would draw strangers together."""
+    views, target = batch(6)
+    below = Taxonomy.from_parents([f"n{node}" for node in range(8)], [-1, 0, 1, 1, 2, 2, 4, 4])
+    plain = HierarchicalSupConLoss(below)
+    assert plain.weights == (0.0, 1 / 3, 1 / 3, 1 / 3)
+    torch.testing.assert_close(
+        plain(views, target + 1), HierarchicalSupConLoss(TREE)(views, target)
+    )
+    assert HierarchicalSupConLoss(below, level_weights=(1, 1, 1, 1)).weights == (1.0,) * 4
+    chain = HierarchicalSupConLoss(Taxonomy.from_edges([("a", "b"), ("b", "c")]))
+    assert chain.weights == (0.0, 0.0)
+    assert chain(views, torch.tensor([1, 2] * 3)).item() == 0
+
+
+def test_the_deepest_level_alone_is_supcon_of_the_leaves() -> None:
+    views, _ = batch(6)
+    target = torch.tensor([2, 4, 5, 6, 2, 5])
+    torch.testing.assert_close(
+        HierarchicalSupConLoss(TREE, level_weights=(0.0, 0.0, 1.0))(views, target),
+        supcon_loss(views, target, temperature=0.1),
     )
 
 
@@ -109,6 +138,17 @@ def test_its_repr_holds_its_options() -> None:
         "temperature": 0.1,
         "level_weights": (1.0, 2.0, 3.0),
     }
+
+
+def test_a_recipe_can_name_it() -> None:
+    options = {"temperature": 0.2, "level_weights": [1, 0, 2]}
+    loss = CONTRASTIVE_LOSSES.build("hierarchical_supcon", options, TREE)
+    assert isinstance(loss, HierarchicalSupConLoss)
+    assert (loss.temperature, loss.level_weights) == (0.2, (1.0, 0.0, 2.0))
+    with pytest.raises(ConfigError, match=r"no option 'level_weight'\. Did you mean"):
+        CONTRASTIVE_LOSSES.build("hierarchical_supcon", {"level_weight": [1]}, TREE)
+    for page in ("losses.md", "hierarchical-losses.md"):
+        assert "`hierarchical_supcon`" in (DOCS / page).read_text(encoding="utf-8")
 
 
 def test_it_names_what_is_wrong() -> None:

@@ -1,5 +1,8 @@
 """Supervised contrastive loss at every level of the tree."""
 
+from collections.abc import Sequence
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from taxonet.errors import ConfigError, DataError
@@ -7,10 +10,12 @@ from taxonet.losses.checks import at_least_float32, check_batch, check_number
 from taxonet.losses.contrastive import check_temperature, check_unit_length, supcon_loss
 from taxonet.losses.hierarchical.levels import Level
 from taxonet.losses.options import options_repr
+from taxonet.registry import CONTRASTIVE_LOSSES
 from taxonet.taxonomy import Taxonomy
 from taxonet.taxonomy.propagate import paths_to
 
 
+@CONTRASTIVE_LOSSES.register("hierarchical_supcon")
 class HierarchicalSupConLoss(nn.Module):
     """SupCon at each level, so that views are drawn together the more, the closer their taxa are.
 
@@ -21,6 +26,9 @@ class HierarchicalSupConLoss(nn.Module):
 
     Called as ``loss(views, target_nodes)``.
 
+    Attributes:
+        needs_tree: That it is made for a tree, and takes nodes of it in the place of classes.
+
     Shape:
         ``views`` ``(B, 2, D)`` of unit length, two of each of B >= 1 images; ``target_nodes``
         int64 ``(B,)`` in 0..n-1; a scalar comes back, in nats, float32 for half-precision views.
@@ -29,7 +37,8 @@ class HierarchicalSupConLoss(nn.Module):
         taxonomy: The tree, of n nodes.
         temperature: The temperature T > 0 of the inner products.
         level_weights: ``w_l >= 0`` for the depths from 1 down, one each; None weighs all levels
-            the same, with a sum of 1.
+            of two nodes or more the same, with a sum of 1. In a level of one node all views are
+            positives of one another, which would only draw strangers together.
 
     Raises:
         ConfigError: A temperature that is not positive, or weights that do not fit the tree.
@@ -56,6 +65,8 @@ class HierarchicalSupConLoss(nn.Module):
         tensor(0.8848)
     """
 
+    needs_tree: ClassVar[bool] = True
+
     def __init__(
         self,
         taxonomy: Taxonomy,
@@ -67,9 +78,9 @@ class HierarchicalSupConLoss(nn.Module):
         self.taxonomy = taxonomy
         self.temperature = check_temperature(temperature)
         self.level_weights = level_weights
-        depths = range(1, len(taxonomy.level_slices))
-        self.weights = _checked_weights(level_weights, len(depths))
-        self.parts = nn.ModuleList(Level(taxonomy, depth) for depth in depths)
+        levels = [Level(taxonomy, depth) for depth in range(1, len(taxonomy.level_slices))]
+        self.weights = _checked_weights(level_weights, levels)
+        self.parts = nn.ModuleList(levels)
 
     def forward(self, views: Tensor, target_nodes: Tensor) -> Tensor:
         """Return the loss of a batch, a scalar."""
@@ -102,12 +113,15 @@ class HierarchicalSupConLoss(nn.Module):
         return views
 
 
-def _checked_weights(weights: tuple[float, ...] | None, levels: int) -> tuple[float, ...]:
+def _checked_weights(
+    weights: tuple[float, ...] | None, levels: Sequence[Level]
+) -> tuple[float, ...]:
     if weights is None:
-        return (1 / max(levels, 1),) * levels
-    if len(weights) != levels:
+        tells_apart = [len(level.nodes) > 1 for level in levels]
+        return tuple(one / max(sum(tells_apart), 1) for one in tells_apart)
+    if len(weights) != len(levels):
         raise ConfigError(
-            f"level_weights must be one number for each of the {levels} levels below the root, "
-            f"but are {list(weights)}."
+            f"level_weights must be one number for each of the {len(levels)} levels below the "
+            f"root, but are {list(weights)}."
         )
     return tuple(check_number("level_weights", weight, at_least=0) for weight in weights)

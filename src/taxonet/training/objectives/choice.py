@@ -1,10 +1,9 @@
 """Which objective a recipe asks for."""
 
+from taxonet.classifier.reading import TreeReading, reading_of
 from taxonet.errors import ConfigError
-from taxonet.losses import ContrastiveLoss
 from taxonet.models import Network, feature_layer, preprocessing
-from taxonet.recipes import Recipe, TransferRecipe
-from taxonet.registry import CONTRASTIVE_LOSSES
+from taxonet.recipes import ContrastRecipe, Recipe, TransferRecipe
 from taxonet.training.covariance import (
     ClassStatistics,
     check_budget,
@@ -18,6 +17,7 @@ from taxonet.training.objectives.classification import ClassificationObjective
 from taxonet.training.objectives.contrast import ContrastObjective
 from taxonet.training.objectives.mixing import MixingObjective
 from taxonet.training.objectives.transfer import TransferObjective
+from taxonet.training.tree_contrast import TrainingContrast, build_contrast
 from taxonet.training.tree_loss import TrainingLoss
 
 
@@ -27,8 +27,8 @@ def build_objective(
     """Make the objective of a recipe.
 
     Raises:
-        ConfigError: Unknown names or options, contrast or transfer on several experts, or class
-            statistics beyond their budget.
+        ConfigError: Unknown names or options, contrast or transfer on several experts, contrast
+            with class centres that the head has not, or class statistics beyond their budget.
     """
     colours = preprocessing(recipe.model.backbone)
     mean, std = colours.mean, colours.std
@@ -38,20 +38,29 @@ def build_objective(
         return _transfer(recipe, recipe.transfer, network, loss, data)
     if recipe.contrast is not None:
         _require_one_expert(recipe, "contrast")
-        choice = recipe.contrast.loss
-        contrastive: ContrastiveLoss = CONTRASTIVE_LOSSES.build(
-            choice.name, choice.options, data.classes.class_counts
-        )
         return ContrastObjective(
             network,
             loss,
             mean=mean,
             std=std,
-            contrastive=contrastive,
+            contrastive=_contrastive(recipe, recipe.contrast, data),
             contrast=recipe.contrast,
             seed=recipe.seed,
         )
     return ClassificationObjective(network, loss, mean=mean, std=std, selection=recipe.selection)
+
+
+def _contrastive(recipe: Recipe, contrast: ContrastRecipe, data: TrainingData) -> TrainingContrast:
+    counts = data.classes.class_counts
+    reading = reading_of(recipe, data.taxonomy, data.classes.class_nodes, counts)
+    contrastive = build_contrast(contrast.loss, reading, counts)
+    if contrastive.needs_centers and isinstance(reading, TreeReading):
+        raise ConfigError(
+            f"The contrastive loss {contrast.loss.name!r} works with one vector a class, and the "
+            f"loss {recipe.loss.name!r} has a head for the leaves or nodes of the tree: set "
+            "contrast.loss to hierarchical_supcon or supcon, or contrast to null."
+        )
+    return contrastive
 
 
 def _transfer(

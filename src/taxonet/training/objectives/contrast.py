@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from taxonet.data.transforms import normalise
-from taxonet.losses import ContrastiveLoss
 from taxonet.models import Network, Output
 from taxonet.recipes import ContrastRecipe
 from taxonet.seeds import seed_of
 from taxonet.training.objectives.base import Objective, StepOutput
+from taxonet.training.tree_contrast import TrainingContrast
 from taxonet.training.tree_loss import TrainingLoss
 
 VIEWS = ("contrast", "contrast")
@@ -23,7 +23,8 @@ class ContrastObjective(Objective):
 
     The embeddings of two views, and the class weights of the head, each go through a perceptron
     of one hidden layer onto the unit sphere, where the contrastive loss compares them. Both
-    perceptrons belong to training only: prediction needs neither.
+    perceptrons belong to training only: prediction needs neither. A loss that compares views with
+    one another alone leaves the class weights out.
 
     Args:
         network: As for `Objective`, as are ``loss``, ``mean`` and ``std``.
@@ -46,7 +47,7 @@ class ContrastObjective(Objective):
         *,
         mean: tuple[float, ...],
         std: tuple[float, ...],
-        contrastive: ContrastiveLoss,
+        contrastive: TrainingContrast,
         contrast: ContrastRecipe,
         seed: int,
     ) -> None:
@@ -56,7 +57,10 @@ class ContrastObjective(Objective):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed_of("projections", seed))
             self.project_features = _perceptron(size, contrast)
-            self.project_weights = _perceptron(size, contrast)
+            # Processes that train together do not bear weights that no loss reaches.
+            self.project_weights = (
+                _perceptron(size, contrast) if contrastive.needs_centers else None
+            )
 
     def loss_parameters(self) -> list[nn.Parameter]:
         """Return what both losses learn."""
@@ -72,10 +76,14 @@ class ContrastObjective(Objective):
         classified = self.score_loss(Output(*(values[first] for values in output)), labels)
         features = F.normalize(self.project_features(output.embedding[~first]).float(), dim=1)
         views = torch.stack((features[: len(labels)], features[len(labels) :]), dim=1)  # (B, 2, D)
-        centers = F.normalize(self.project_weights(self.network.head.weight).float(), dim=1)
-        contrasted = self.contrastive(centers, views, labels)
+        contrasted = self.contrastive(self._class_centers(), views, labels)
         total = self.contrast.classification_weight * classified
         return StepOutput(total + self.contrast.weight * contrasted, len(labels), 0)
+
+    def _class_centers(self) -> Tensor | None:
+        if self.project_weights is None:
+            return None
+        return F.normalize(self.project_weights(self.network.head.weight).float(), dim=1)
 
 
 def _perceptron(size: int, contrast: ContrastRecipe) -> nn.Sequential:

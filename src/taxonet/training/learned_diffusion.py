@@ -1,0 +1,57 @@
+"""Differentiable diffusion for a classifier: a map fitted to what its index holds."""
+
+from dataclasses import replace
+from pathlib import Path
+from shutil import copytree
+
+import torch
+from torch import Tensor
+
+from taxonet.classifier import TaxonClassifier, TrainingIndex, index_file
+from taxonet.errors import ConfigError
+from taxonet.files import atomic_folder
+from taxonet.inference.learned_diffusion import centred_log_probs, fit_learned_diffusion
+from taxonet.progress import Progress
+from taxonet.recipes.verbs import FitDiffusionConfig
+
+
+def fit_diffusion(config: FitDiffusionConfig, *, show_progress: bool = False) -> Path:
+    """Fit a learned rollup to a classifier; return the folder of the new one, which has it.
+
+    What the head says of the training photos is computed from their stored embeddings: no photo
+    is read. Network, thresholds and their meaning stay as they are.
+
+    Raises:
+        CheckpointError: The folder is no complete classifier, or has no index.
+        ConfigError: Options that cannot work, or a folder that is taken.
+    """
+    if (config.out / "classifier.json").exists():
+        raise ConfigError(f"{config.out} holds a classifier already: choose another --out.")
+    classifier = TaxonClassifier.load(config.classifier, device=config.device)
+    stored = TrainingIndex(config.classifier, wanted_by="a learned rollup").read()
+    reading, head = classifier.reading, classifier.network.head
+    temperature = classifier.calibration.temperature
+
+    @torch.no_grad()
+    def scores_of(embeddings: Tensor) -> Tensor:
+        logits = head.scale * head(embeddings.to(classifier.device)).float().cpu()
+        return centred_log_probs(reading.tree_scores(logits / temperature).node_probs)
+
+    with Progress("fitting diffusion", None, shown=show_progress) as progress:
+        learned = fit_learned_diffusion(
+            torch.from_numpy(stored.embeddings),
+            reading.class_places[torch.from_numpy(stored.targets)],
+            reading.tree,
+            scores_of=scores_of,
+            form=config.form,
+            rank=config.rank,
+            epochs=config.epochs,
+            learning_rate=config.learning_rate,
+            seed=config.seed,
+            on_step=lambda done, total: progress.advance(1, note=f"{done}/{total} batches"),
+        )
+    new = TaxonClassifier(replace(classifier.parts, learned=learned), device=config.device)
+    with atomic_folder(config.out) as folder:
+        new.save(folder)
+        copytree(index_file(config.classifier).parent, index_file(folder).parent)
+    return config.out
