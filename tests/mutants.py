@@ -284,4 +284,92 @@ _OTHERS = (
     ),
 )
 
-MUTANTS = (*_LOSSES, *_MODELS, *_METRICS, *_TRAINING, *_OTHERS)
+_TREE = (
+    *_of(
+        "taxonomy/propagate.py",
+        "taxonomy/test_propagate.py",
+        ("_log(total) + peak", "_log(total)"),
+    ),
+    *_of(
+        "inference/elimination.py",
+        "inference/test_diffusion.py",
+        ("alpha * weight / pivot", "alpha * weight"),
+        ("coupling[level] ** 2", "coupling[level]"),
+        ("(1 - alpha) / pivot", "1 / pivot"),
+        ("neighbours[1:] += 1", "neighbours[1:] += 0"),
+    ),
+    *_of(
+        "inference/diffusion.py",
+        "inference/test_diffusion.py",
+        ("(1 - share) * initial", "initial"),
+        (".to(alpha) / (1 - alpha)", ".to(alpha)"),
+    ),
+    *_of(
+        "inference/graph_diffusion.py",
+        "inference/test_graph_diffusion.py",
+        ("1 / np.sqrt(np.where(degree > 0, degree, 1))", "1 / np.where(degree > 0, degree, 1)"),
+        ("confusion_weight / 2", "confusion_weight"),
+    ),
+    *_of(
+        "inference/level_scores.py",
+        "inference/test_level_scores.py",
+        ("kept[0] = False", "kept[0] = True"),
+        ("diffused / torch.where", "diffused * torch.where"),
+        ("cummin", "cummax"),
+    ),
+    *_of(
+        "inference/rollup.py",
+        "inference/test_rollup.py",
+        ("weighed = own * above", "weighed = own"),
+        ("least = torch.minimum(", "least = torch.maximum("),
+    ),
+    *_of(
+        "inference/diffusion_loss.py",
+        "inference/test_learned_diffusion.py",
+        ("logs.exp(), target_nodes", "logs.exp() * 0, target_nodes"),
+        ("wrong = probs.scatter(1, path, 0.0)", "wrong = probs.clone()"),
+        ("counted = known | (depth >= level)", "counted = known | (depth >= 0)"),
+    ),
+    *_of(
+        "inference/learned_diffusion.py",
+        "training/test_learned_diffusion.py",
+        ("logs - logs.mean(dim=1, keepdim=True)", "logs - logs.mean()"),
+    ),
+    *_of(
+        "metrics/severity.py",
+        "metrics/test_severity.py",
+        ("heights[level] + 1", "heights[level]"),
+        ("heights[heights > 0]", "heights[heights >= 0]"),
+    ),
+    *_of(
+        "metrics/pareto.py",
+        "metrics/test_hierarchical.py",
+        ("children > 1", "children > 0"),
+        ("prob > highest_before", "prob >= highest_before"),
+    ),
+    *_of(
+        "metrics/judging.py",
+        "metrics/test_hierarchical.py",
+        ("confidence > _MAJORITY_PROB", "confidence >= _MAJORITY_PROB"),
+        ("(self._value[truth] == 0)", "(self._value[truth] < 0)"),
+    ),
+    *_of(
+        "metrics/operating_curve.py",
+        "metrics/test_hierarchical.py",
+        ("staircase_area(recall, correct)", "staircase_area(recall, precision)"),
+        ("100 * right >= percent", "100 * right > percent"),
+    ),
+    *_of(
+        "classifier/reading.py",
+        "classifier/test_reading.py",
+        ("(probs - children).clamp_min(0)", "probs"),
+        ("found[:, 0] = 1", "found[:, 0] = 0"),
+    ),
+    *_of(
+        "training/tree_loss.py",
+        "training/test_tree_loss.py",
+        ("nodes = self.class_places[target]", "nodes = target"),
+    ),
+)
+
+MUTANTS = (*_LOSSES, *_MODELS, *_METRICS, *_TRAINING, *_TREE, *_OTHERS)

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taxonet.errors import ConfigError, TaxonomyError
-from taxonet.inference.rollup import bottom_up, greedy_descent, level_top_down, top_down
+from taxonet.inference.rollup import (
+    bottom_up,
+    greedy_descent,
+    greedy_path,
+    level_top_down,
+    top_down,
+)
 from taxonet.seeds import generator
 from taxonet.taxonomy import Taxonomy
 
@@ -90,6 +96,17 @@ def test_the_walk_down_is_that_of_a_loop(tree: Taxonomy, threshold: float) -> No
                 break
             node = best
         assert int(found[row]) == node
+
+
+@given(trees(), st.floats(0.01, 1))
+def test_the_path_down_holds_the_walks_at_all_thresholds(tree: Taxonomy, threshold: float) -> None:
+    probs = ((drawn(4, len(tree)).sigmoid() * 5).round() / 5).clamp_min(0.01)
+    path = greedy_path(probs, tree)
+    assert bool((path[:, 0] == 1).all())
+    for row, ends in enumerate(greedy_descent(probs, tree, threshold_prob=threshold).tolist()):
+        reached = np.flatnonzero(path[row].numpy() >= threshold)
+        assert reached.tolist() == tree.ancestors(ends)[::-1].tolist()
+        assert int((path[row] > 0).sum()) == int(tree.depth[np.flatnonzero(path[row])[-1]]) + 1
 
 
 @pytest.mark.parametrize("rollup", [top_down, level_top_down])
