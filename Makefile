@@ -31,7 +31,9 @@ docs: $(VENV)/.docs
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.flora_difficulty
-	$(if $(DATA),$(BIN)/python -m benchmarks.taxonomy_speed --data $(DATA),@echo "With DATA=folder, the taxonomy's speed is measured as well.")
+	$(if $(DATA),,@echo "With DATA=folder, speed over real trees is measured as well.")
+	$(if $(DATA),for what in taxonomy diffusion operating_curve hierarchical_loss; do \
+	  $(BIN)/python -m benchmarks.$${what}_speed --data $(DATA) || exit 1; done)
 
 check-all: lint test docs check-oldest check-newest
 	$(BIN)/python -m tests.mutation
