@@ -100,6 +100,13 @@ _METHOD_ROWS = (
         "method/dbm-norm-guided",
         (_TAIL_OF_FLOWERS, "selection.probability=0.5"),
     ),
+    Row("DBM-BS + cRT", "crt", on="DBM-BS"),
+    Row("DBM-BS, progressive sampling", "method/dbm-bs", ("sampler=progressive",)),
+    Row(
+        "DBM-DRW, norm-guided",
+        "method/dbm-drw",
+        ("selection={keep: lowest_norm, probability: 0.5, tail_shots: 20}",),
+    ),
     Row("SMART", "method/smart", _TRANSFER),
     Row("BS, SMART", "method/bs-smart", _TRANSFER),
     Row("SMART, nearest relatives", "method/smart-relatives", _TRANSFER),
