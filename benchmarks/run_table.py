@@ -141,7 +141,7 @@ def _train(row: Row, work: Path, data: PreparedData, changes: tuple[str, ...]) -
 
 
 def _refit(row: Row, work: Path) -> Path:
-    """Give the classifier of another row a new head."""
+    """Give the classifier of another row a new head, calibrated on the same photos."""
     from taxonet.recipes.verbs import RefitConfig
     from taxonet.training import refit
 
@@ -150,7 +150,13 @@ def _refit(row: Row, work: Path) -> Path:
         sys.exit(f"{row.name} needs the classifier of {row.on} in {before}: run that row again.")
     out = _folder(work, row.name)
     shutil.rmtree(out, ignore_errors=True)
-    config = RefitConfig(classifier=before, stage=row.recipe, set=row.changes, out=out)
+    config = RefitConfig(
+        classifier=before,
+        stage=row.recipe,
+        set=row.changes,
+        images=before.with_name("split.csv"),
+        out=out,
+    )
     return refit(config).classifier
 
 
