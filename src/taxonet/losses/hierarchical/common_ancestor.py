@@ -44,8 +44,7 @@ def at_common_ancestors_of_leaves(taxonomy: Taxonomy, paths: Tensor, values: Ten
         tensor([[ 0, 20, 10]])
     """
     levels = levels_of_common_ancestors(taxonomy, paths, values)
-    leaves = places_of(taxonomy, values.device).leaf_columns(levels)
-    return leaves[0] if len(leaves) == 1 else torch.cat(leaves, dim=1)
+    return places_of(taxonomy, values.device).leaf_columns(levels)
 
 
 def levels_of_common_ancestors(taxonomy: Taxonomy, paths: Tensor, values: Tensor) -> list[Tensor]:

@@ -54,13 +54,23 @@ class Places:
         self.node_stop = on_device(node_first + sizes)
         self.node_at = on_device(np.argsort(node_first))
 
-    def leaf_columns(self, levels: Sequence[Tensor]) -> list[Tensor]:
-        """Return the columns of the leaves of each depth that has any, from all of each depth."""
-        return [
+    def leaf_columns(self, levels: Sequence[Tensor]) -> Tensor:
+        """Return the columns of the leaves ``(B, c)`` from the columns of each depth."""
+        leaves = [
             level if len(own) == level.shape[1] else level.index_select(1, own)
             for level, own in zip(levels, self.leaves_in_level, strict=True)
             if len(own) > 0
         ]
+        return leaves[0] if len(leaves) == 1 else torch.cat(leaves, dim=1)
+
+    def set_leaf_rows(self, levels: Sequence[Tensor], leaves: Tensor) -> None:
+        """Set the rows of each depth: those of the leaves to ``leaves`` ``(c, B)``, others to 0."""
+        parts = torch.split(leaves, [len(own) for own in self.leaves_in_level])
+        for level, own, part in zip(levels, self.leaves_in_level, parts, strict=True):
+            if len(own) == len(level):
+                level.copy_(part)
+            else:
+                level.zero_().index_copy_(0, own, part)
 
 
 @lru_cache(maxsize=16)

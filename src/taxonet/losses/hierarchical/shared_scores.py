@@ -23,7 +23,7 @@ class _SharedScores(torch.autograd.Function):
         for below, parents in zip(own[1:], index.parent_in_level, strict=True):
             levels.append(levels[-1].index_select(1, parents).add_(below))
         if leaves_only:
-            levels = places_of(taxonomy, scores.device).leaf_columns(levels)
+            return places_of(taxonomy, scores.device).leaf_columns(levels)
         return torch.cat(levels, dim=1)
 
     @staticmethod
@@ -31,14 +31,12 @@ class _SharedScores(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         index = tree_index(ctx.taxonomy, grad.device)
         # A row a node: adding rows to rows is several times faster than columns to columns.
-        if ctx.leaves_only:
-            leaves = places_of(ctx.taxonomy, grad.device).leaves
-            sums = grad.new_zeros(len(ctx.taxonomy), len(grad)).index_copy_(
-                0, leaves, grad.T.contiguous()
-            )
-        else:
-            sums = grad.T.clone(memory_format=torch.contiguous_format)
+        sums = grad.new_empty(len(ctx.taxonomy), len(grad))
         levels = torch.split(sums, index.level_sizes)
+        if ctx.leaves_only:
+            places_of(ctx.taxonomy, grad.device).set_leaf_rows(levels, grad.T)
+        else:
+            sums.copy_(grad.T)
         for depth in range(len(levels) - 1, 0, -1):
             levels[depth - 1].index_add_(0, index.parent_in_level[depth - 1], levels[depth])
         sums[0] = 0
