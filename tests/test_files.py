@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from taxonet.errors import ConfigError
 from taxonet.files import (
     atomic_file,
     atomic_folder,
@@ -74,7 +75,7 @@ def test_files_and_folders_can_be_read_by_others(tmp_path: Path) -> None:
 def test_a_folder_replaces_the_old_one_whole(tmp_path: Path) -> None:
     path = tmp_path / "sub" / "folder"
     for names in (("a", "b"), ("b", "c")):
-        with atomic_folder(path) as temporary:
+        with atomic_folder(path, replace=True) as temporary:
             for name in names:
                 (temporary / name).write_text(str(names), encoding="utf-8")
         assert sorted(entry.name for entry in path.iterdir()) == list(names)
@@ -86,17 +87,39 @@ def test_a_failed_block_leaves_the_old_folder(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     with atomic_folder(path) as temporary:
         (temporary / "a").write_text("old", encoding="utf-8")
-    with pytest.raises(RuntimeError, match="in the middle"), atomic_folder(path) as temporary:
+    with (
+        pytest.raises(RuntimeError, match="in the middle"),
+        atomic_folder(path, replace=True) as temporary,
+    ):
         half_written(temporary / "a")
     assert (path / "a").read_text(encoding="utf-8") == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
+
+
+def test_nothing_is_removed_that_was_not_asked_for(tmp_path: Path) -> None:
+    used, empty, file = tmp_path / "used", tmp_path / "empty", tmp_path / "file"
+    for folder in (used, empty):
+        folder.mkdir()
+    for path in (used / "photo.jpg", file):
+        path.write_text("mine", encoding="utf-8")
+    for taken in (used, file):
+        with (
+            pytest.raises(ConfigError, match="is no empty folder: choose another one"),
+            atomic_folder(taken),
+        ):
+            pass
+    assert (used / "photo.jpg").read_text(encoding="utf-8") == file.read_text(encoding="utf-8")
+    for free in (empty, tmp_path / "new"):
+        with atomic_folder(free) as temporary:
+            (temporary / "a").write_text("new", encoding="utf-8")
+        assert (free / "a").is_file()
 
 
 def test_what_a_kill_left_of_an_exchange_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / ".folder.old").mkdir()
     (tmp_path / ".folder.old" / "a").write_text("older", encoding="utf-8")
     for text in ("old", "new"):
-        with atomic_folder(tmp_path / "folder") as temporary:
+        with atomic_folder(tmp_path / "folder", replace=True) as temporary:
             (temporary / "a").write_text(text, encoding="utf-8")
     assert (tmp_path / "folder" / "a").read_text(encoding="utf-8") == "new"
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]

@@ -129,5 +129,5 @@ def _predictions(out: Path) -> Path:
 
 
 def _copy_folder(source: Path, target: Path) -> None:
-    with atomic_folder(target) as temporary:
+    with atomic_folder(target, replace=True) as temporary:
         shutil.copytree(source, temporary, dirs_exist_ok=True)

@@ -10,6 +10,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from taxonet.errors import ConfigError
+
 
 @contextmanager
 def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
@@ -36,9 +38,30 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def require_free(folder: Path) -> None:
+    """Raise a ConfigError unless a folder can be made there, or is there and empty.
+
+    For what a verb writes: asked before the work, and never answered by removing files.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ConfigError(
+            f"{folder} is there already and is no empty folder: choose another one, or remove it."
+        )
+
+
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder beside ``path`` that takes its place when the block ends well."""
+def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Give a temporary folder beside ``path`` that takes its place when the block ends well.
+
+    Args:
+        path: The folder to be.
+        replace: Remove what is in a folder of that name, once the new one is whole.
+
+    Raises:
+        ConfigError: Something is there, and was not to be replaced.
+    """
+    if not replace:
+        require_free(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
     try:

@@ -12,6 +12,7 @@ from taxonet.classifier.classifier import NamedImage
 from taxonet.data.decoding import ImageSource
 from taxonet.errors import ConfigError, DataError
 from taxonet.models import Network
+from taxonet.registry import ROLLUPS
 from tests.helpers import photo, save_photo, tiny_parts
 
 
@@ -83,6 +84,35 @@ def test_an_unreadable_image_is_a_row_with_the_reason(
     assert good["error"].isna().all()
     images = classifier.predict([photo(seed) for seed in range(14)])
     assert_same_rows(good, images.drop(index=[3, 9]).assign(image=good["image"]))
+
+
+def test_an_image_that_the_network_fails_on_is_a_row_with_the_reason(photos: list[str]) -> None:
+    classifier = TaxonClassifier(tiny_parts(), device="cpu")
+
+    class Failing(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            found: Tensor = inner(images)
+            found[1] = torch.nan
+            return found
+
+    expected = classifier.predict(photos[:3])
+    inner = classifier.network.backbone
+    classifier.network.backbone = Failing()
+    rows = classifier.predict(photos[:3])
+    assert rows["rule"][1] == "unreadable"
+    assert "no finite numbers" in rows["error"][1]
+    assert_same_rows(rows.drop(1), expected.drop(1))
+
+
+def test_a_rollup_changes_probabilities_and_goes_with_no_restriction(
+    classifier: TaxonClassifier, photos: list[str]
+) -> None:
+    diffusion = ROLLUPS.build("diffusion", {"alpha": 0.9})
+    own, diffused = classifier.predict(photos), classifier.predict(photos, rollup=diffusion)
+    assert (own["species_probability"] != diffused["species_probability"]).any()
+    allowed = np.array([True] * 5 + [False])
+    with pytest.raises(ConfigError, match="leave out `allowed`, or the rollup"):
+        classifier.predict(photos, rollup=diffusion, allowed=allowed)
 
 
 def test_a_batch_of_unreadable_images_never_meets_the_network(photos: list[str]) -> None:

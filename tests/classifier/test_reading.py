@@ -6,6 +6,7 @@ import torch
 
 from taxonet.classifier.reading import FlatReading, Reading, TreeReading, reading_of
 from taxonet.errors import ConfigError
+from taxonet.inference.learned_diffusion import LearnedDiffusion
 from taxonet.inference.rollup_choice import Rollup
 from taxonet.recipes import PartChoice, Recipe
 from taxonet.registry import HIERARCHICAL_LOSSES, ROLLUPS
@@ -119,6 +120,37 @@ def test_every_rollup_gives_probabilities_or_says_why_not(reading: Reading, name
     assert bool(found.isfinite().all())
     assert bool(((found >= -1e-6) & (found <= 1 + 1e-5)).all())
     assert bool((found[:, 0] - 1).abs().max() < 1e-5)
+
+
+@pytest.mark.parametrize("name", ["level_top_down", "learned_diffusion"])
+def test_rollups_over_leaves_leave_inner_classes_their_share(name: str) -> None:
+    """A photo of a genus must not become one of the only species in it that is a class."""
+    reading = read("cross_entropy")
+    reading.learned = LearnedDiffusion(reading.tree).requires_grad_(False)
+    probs = torch.tensor([[0.01, 0.01, 0.9, 0.02, 0.02, 0.04]])  # Acer, and Acer rubrum last
+    scores = reading.tree_scores(probs.log())
+    found = ROLLUPS.build(name, {})(scores)
+    acer, rubrum = (int(reading.class_places[k]) for k in (ACER, ACER_RUBRUM))
+    assert float(found[0, acer]) > 0.9
+    assert float(found[0, rubrum]) < 0.1
+    assert float(found[0, 0]) == pytest.approx(1)
+
+
+def test_novelty_is_of_what_compares() -> None:
+    """The root's score, which nothing trains, says nothing of a photo."""
+    reading = read("conditional_sigmoid")
+    logits = logits_for(reading, 2)
+    other = logits.clone()
+    other[:, 0] = 99
+    torch.testing.assert_close(reading.novelty_logits(logits), reading.novelty_logits(other))
+    low, high = torch.full_like(logits, -8.0), torch.full_like(logits, 8.0)
+    nothing, all_fits = (reading.novelty_logits(one).amax(1) for one in (low, high))
+    assert bool((nothing < -7).all())
+    assert bool((all_fits > -0.1).all())
+    for loss in ("flat_softmax", "cross_entropy"):
+        leaves = read(loss)
+        scores = logits_for(leaves)
+        assert leaves.novelty_logits(scores) is scores
 
 
 def test_the_rollups_of_a_flat_head_that_are_the_same() -> None:

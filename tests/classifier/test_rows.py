@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from taxonet.classifier import RowMaker, levels_with_classes
-from taxonet.classifier.rows import NODE_PROBS
+from taxonet.classifier.rows import NODE_PROBS, _best_columns
 from taxonet.errors import ConfigError
+from taxonet.seeds import generator
 from taxonet.taxonomy import Taxonomy
 from taxonet.taxonomy.propagate import class_to_node_probs
 from tests.helpers import CLASS_NODES, ragged_taxonomy
@@ -86,6 +87,15 @@ def test_candidates_of_every_rank_best_first() -> None:
     assert [row[f"genus{k}"] for k in ("", "_2")] == ["Rosa", "Acer"]
     # A tie goes to the lower node: Rosa canina before Acer rubrum.
     assert [row[f"species{k}"] for k in ("", "_2")] == ["Rosa gallica", "Rosa canina"]
+
+
+def test_of_equal_candidates_the_first_come_first_whatever_the_batch() -> None:
+    drawn = generator("candidates").integers(0, 4, (50, 9)) / 4
+    probs = torch.from_numpy(drawn)
+    for k in (1, 3, 9):
+        expected = np.argsort(-drawn, axis=1, kind="stable")[:, :k]
+        np.testing.assert_array_equal(_best_columns(probs, k), expected)
+        np.testing.assert_array_equal(_best_columns(probs[7:8], k), expected[7:8])
 
 
 def test_taxa_without_a_class_are_no_candidates() -> None:

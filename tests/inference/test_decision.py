@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from taxonet.errors import ConfigError, DataError
 from taxonet.inference import (
+    LikelyNodes,
     NamingCurve,
     calibrate_threshold,
+    cut_at_truth,
     deepest_reaching,
     likely_nodes,
     naming_curve,
@@ -178,6 +180,28 @@ def test_a_coarser_truth_makes_a_coarse_name_right_and_a_deep_one_wrong() -> Non
     curve = naming_curve(TREE, likely, [A1])
     assert curve.threshold_prob.tolist() == pytest.approx([0.9, 0.7])
     assert curve.right.tolist() == [1, 0]  # at 0.9 the name is a1, at 0.7 it is x
+
+
+def test_names_below_a_coarse_truth_are_cut_at_it() -> None:
+    """Photos known to a1 only, named to a species of it, do not raise the threshold."""
+    likely = likely_nodes(torch.cat([summed({X: 0.9, Y: 0.1}), summed({X: 0.9, B2: 0.1})]))
+    cut = cut_at_truth(TREE, likely, [A1, X])
+    assert deepest_reaching(TREE, cut, threshold_prob=0.5).tolist() == [A1, X]
+    curve = naming_curve(TREE, cut, [A1, X])
+    assert curve.right.tolist() == curve.named.tolist()
+    beside = cut_at_truth(TREE, likely, [A2, B])
+    assert (beside.node == likely.node).all()
+    with pytest.raises(DataError, match=r"must lie in 0\.\.8, but row 1 has -1 \(1 such rows\)"):
+        cut_at_truth(TREE, likely, [A1, -1])
+
+
+def test_parts_join_to_the_whole() -> None:
+    probs = random_probs(7, 3)
+    whole = likely_nodes(probs)
+    joined = LikelyNodes.joined([likely_nodes(part) for part in torch.split(probs, 3)])
+    assert joined.n_images == 7
+    for name in ("image", "node", "prob"):
+        np.testing.assert_array_equal(getattr(joined, name), getattr(whole, name))
 
 
 def test_certain_errors_leave_no_threshold() -> None:

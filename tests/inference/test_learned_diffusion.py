@@ -13,6 +13,7 @@ from taxonet.inference.diffusion_loss import default_restraint, diffusion_loss
 from taxonet.inference.learned_diffusion import (
     LearnedDiffusion,
     MapForm,
+    centred_log_probs,
     fit_learned_diffusion,
 )
 from taxonet.inference.rollup import bottom_up
@@ -139,6 +140,16 @@ def test_the_map_of_ancestors_is_the_dense_map_without_its_other_entries() -> No
     torch.testing.assert_close(sparse(scores), dense(scores))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_scores_for_a_map_are_finite_and_keep_the_softmax(dtype: torch.dtype) -> None:
+    probs = torch.tensor([[1.0, 0.75, 0.25, 0.5, 0.25, 0.0]], dtype=dtype)
+    scores = centred_log_probs(probs)
+    assert bool(scores.isfinite().all())
+    assert float(scores.mean().abs()) < 1e-5
+    leaves = scores[:, 2:5].softmax(1)
+    torch.testing.assert_close(leaves, torch.tensor([[0.25, 0.5, 0.25]], dtype=scores.dtype))
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_it_learns_to_mend_scores_of_leaves_from_those_above(form: MapForm) -> None:
     """Scores of leaves are noise but for their genus; those of inner nodes tell the genus."""
@@ -172,8 +183,12 @@ def test_what_cannot_be_fitted_is_refused() -> None:
     scores, targets = torch.ones(2, 11), torch.tensor([4, 5])
     with pytest.raises(TaxonomyError, match=r"values \(B, 11\)"):
         LearnedDiffusion(tree)(torch.ones(2, 6))
-    with pytest.raises(DataError, match="a target for each of 2 rows"):
+    with pytest.raises(DataError, match="int64 target for each of 2 rows"):
         fit_learned_diffusion(scores, targets[:1], tree)
+    with pytest.raises(DataError, match=r"but got torch\.float32 of shape \(2,\)"):
+        fit_learned_diffusion(scores, targets.float(), tree)
+    with pytest.raises(DataError, match="no image to learn a map from"):
+        fit_learned_diffusion(scores[:0], targets[:0], tree)
     with pytest.raises(DataError, match="NaN or infinite"):
         fit_learned_diffusion(scores / 0, targets, tree)
     with pytest.raises(ConfigError, match="epochs must be at least 1, but is 0"):

@@ -1,15 +1,17 @@
 """A learned rollup for a classifier that exists."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from taxonet.classifier import TaxonClassifier, TrainingIndex
+from taxonet.classifier import TaxonClassifier, TrailPoint, TrainingIndex, read_trail, write_trail
 from taxonet.classifier.folder import identity
 from taxonet.errors import CheckpointError, ConfigError
 from taxonet.evaluation import evaluate
+from taxonet.metrics import PairMeans
 from taxonet.recipes.verbs import EvaluateConfig, FitDiffusionConfig, RefitConfig
 from taxonet.registry import ROLLUPS
 from taxonet.training import fit_diffusion, refit, train
@@ -80,6 +82,25 @@ def test_evaluation_judges_it_beside_the_others(photos: Path, before: Path, tmp_
     assert 0 <= rollups["learned_diffusion"]["AP"] <= 1
 
 
+@pytest.mark.parametrize("before", ["tree"], indirect=True)
+def test_a_head_over_the_tree_takes_no_second_stage(before: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="`second_stage` works with one vector a class"):
+        refit(RefitConfig(classifier=before, stage="ncm", out=tmp_path / "ncm"))
+
+
+def test_the_trail_of_a_second_stage_stays(before: Path, tmp_path: Path) -> None:
+    shutil.copytree(before, tmp_path / "old")
+    point = TrailPoint(0, {"all-all": PairMeans(pairs=1, distance=1.0, cosine=0.5)})
+    write_trail(tmp_path / "old", [point])
+    fitted(tmp_path / "old", tmp_path / "new")
+    assert read_trail(tmp_path / "new") == (point,)
+
+
+def test_a_rank_without_thin_matrices_is_refused(before: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="rank is an option of form lowrank"):
+        fitted(before, tmp_path / "new", rank=4)
+
+
 @pytest.mark.parametrize("before", ["flat"], indirect=True)
 def test_a_new_head_has_no_map(before: Path, tmp_path: Path) -> None:
     new = fitted(before, tmp_path / "new")
@@ -93,8 +114,9 @@ def test_a_new_head_has_no_map(before: Path, tmp_path: Path) -> None:
 def test_the_folder_is_checked(before: Path, tmp_path: Path) -> None:
     fitted(before, tmp_path / "new")
     assert identity(tmp_path / "new") != identity(before)
-    with pytest.raises(ConfigError, match="holds a classifier already: choose another --out"):
-        fitted(before, tmp_path / "new")
+    with pytest.raises(ConfigError, match="is there already and is no empty folder"):
+        fitted(before, before.parent)
+    assert (before.parent / "split.csv").is_file()
     weights = tmp_path / "new" / "diffusion.safetensors"
     content = weights.read_bytes()
     weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))

@@ -119,8 +119,9 @@ def test_what_cannot_be_refitted_is_refused(run: Path, tmp_path: Path) -> None:
     classifier = run / "classifier"
     with pytest.raises(CheckpointError, match="no complete classifier"):
         refit(RefitConfig(classifier=tmp_path, out=tmp_path / "new"))
-    with pytest.raises(ConfigError, match="holds a classifier already"):
-        refit(RefitConfig(classifier=classifier, out=classifier))
+    with pytest.raises(ConfigError, match="is there already and is no empty folder"):
+        refit(RefitConfig(classifier=classifier, out=run))
+    assert (run / "split.csv").is_file()
     with pytest.raises(ConfigError, match="No second stage is called 'prototypes'"):
         refit(RefitConfig(classifier=classifier, stage="prototypes", out=tmp_path / "new"))
     with pytest.raises(ConfigError, match="no option 'temperature'"):

@@ -7,11 +7,14 @@ import pytest
 import torch
 
 from taxonet.classifier import TaxonClassifier
-from taxonet.classifier.reading import TreeReading
+from taxonet.classifier.reading import TreeReading, reading_of
 from taxonet.errors import ConfigError
 from taxonet.evaluation import evaluate
+from taxonet.recipes import PartChoice, Recipe
 from taxonet.recipes.verbs import EvaluateConfig
 from taxonet.training import train
+from taxonet.training.tree_loss import TreeLoss, check_tree
+from tests.helpers import CLASS_NODES, ragged_taxonomy
 from tests.small_set import config
 
 
@@ -55,6 +58,30 @@ def test_a_saved_classifier_says_the_same(photos: Path, tmp_path: Path) -> None:
     other = TaxonClassifier.load(again, device="cpu")
     logits = torch.randn(3, classifier.reading.columns, generator=torch.Generator().manual_seed(0))
     np.testing.assert_array_equal(classifier.node_probs(logits), other.node_probs(logits))
+
+
+def test_weights_of_images_leave_penalties_alone() -> None:
+    recipe = Recipe(loss=PartChoice(name="levelwise_margin", loss="dual_margin"))
+    counts, nodes = np.array([9, 4, 3, 7, 2, 5]), np.array(CLASS_NODES)
+    reading = reading_of(recipe, ragged_taxonomy(), nodes, counts)
+    assert isinstance(reading, TreeReading)
+    loss = TreeLoss(reading)
+    penalty = reading.loss.penalty()
+    assert penalty is not None
+    scores = torch.rand(4, reading.columns) * 2 - 1
+    target = torch.tensor([0, 3, 4, 5])
+    plain = loss(scores, target)
+    torch.testing.assert_close(loss(scores, target, sample_weights=torch.ones(4)), plain)
+    nothing = loss(scores, target, sample_weights=torch.zeros(4))
+    torch.testing.assert_close(nothing, penalty)
+
+
+def test_classes_on_one_path_leave_a_loss_over_the_tree_nothing() -> None:
+    recipe = Recipe(loss=PartChoice(name="flat_softmax"))
+    reading = reading_of(recipe, ragged_taxonomy(), np.array([6, 10]), np.array([3, 4]))
+    assert isinstance(reading, TreeReading)
+    with pytest.raises(ConfigError, match="all classes lie on one path from the root"):
+        check_tree(recipe, reading)
 
 
 @pytest.mark.parametrize(

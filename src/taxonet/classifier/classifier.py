@@ -24,12 +24,14 @@ from taxonet.data.transforms import normalise, plain
 from taxonet.devices import pick_device
 from taxonet.errors import ConfigError, DataError
 from taxonet.files import readable_path
-from taxonet.inference.rollup_choice import Rollup
+from taxonet.inference.rollup_choice import Rollup, TreeScores
 from taxonet.registry import NOVELTY_SCORES
 from taxonet.taxonomy import Taxonomy
 from taxonet.taxonomy.propagate import class_to_node_probs
 
 NamedImage = tuple[str, ImageSource]
+
+_NOT_FINITE = "the network gives no finite numbers for it; its training may have failed"
 
 
 class ScoredBatch(NamedTuple):
@@ -120,6 +122,7 @@ class TaxonClassifier:
         images: Iterable[ImageSource],
         *,
         top_k: int = 1,
+        rollup: Rollup | None = None,
         allowed: NDArray[np.bool_] | None = None,
         renormalise: bool = True,
         batch_size: int = 64,
@@ -129,6 +132,8 @@ class TaxonClassifier:
         Args:
             images: Paths, PIL images, uint8 arrays ``(H, W, 3)`` or the bytes of image files.
             top_k: Candidates at every rank.
+            rollup: How probabilities of all taxa come from the scores, as
+                ``ROLLUPS.build("diffusion", {"alpha": 0.3})`` makes it; None is the head's own way.
             allowed: Classes that may be named, ``(c,)``, as `classes_within` and `classes_listed`
                 give them; None allows all.
             renormalise: Make the allowed classes' probabilities sum to 1.
@@ -147,6 +152,7 @@ class TaxonClassifier:
         rows = self.rows(
             _named(images),
             maker=maker,
+            rollup=rollup,
             allowed=allowed,
             renormalise=renormalise,
             batch_size=batch_size,
@@ -194,8 +200,11 @@ class TaxonClassifier:
     ) -> Iterator[Row]:
         """Yield one row an image, in order, holding one batch in memory at a time.
 
-        A rollup is for all taxa; where only some are allowed, their classes are summed up.
+        Raises:
+            ConfigError: A rollup where only some taxa are allowed, whose classes are summed up.
         """
+        if rollup is not None and allowed is not None:
+            raise ConfigError("A rollup is for all taxa: leave out `allowed`, or the rollup.")
         mask = None if allowed is None else self._mask(allowed)
         for batch in self.score(images, batch_size=batch_size, workers=workers):
             if mask is None:
@@ -235,9 +244,15 @@ class TaxonClassifier:
         )
         for given, batch in stream:
             embedding, logits = self._look_at(batch.images)
+            broken = dict(batch.broken)
+            finite = embedding.isfinite().all(dim=1) & logits.isfinite().all(dim=1)
+            if not bool(finite.all()):
+                good = [place for place in range(len(given)) if place not in broken]
+                broken |= {good[row]: _NOT_FINITE for row in (~finite).nonzero()[:, 0].tolist()}
+                embedding, logits = embedding[finite], logits[finite]
             yield ScoredBatch(
                 names=[names.popleft() for _ in given],
-                broken=dict(batch.broken),
+                broken=broken,
                 embedding=embedding,
                 logits=logits,
             )
@@ -266,6 +281,10 @@ class TaxonClassifier:
         """Return class probabilities ``(B, c)``, over the allowed classes ``(c,)`` if given."""
         return self.reading.class_probs(logits / self.calibration.temperature, allowed=allowed)
 
+    def tree_scores(self, logits: Tensor) -> TreeScores:
+        """Return what the head says of the tree that the classes span; rollups start from it."""
+        return self.reading.tree_scores(logits / self.calibration.temperature)
+
     def node_probs(self, logits: Tensor, *, rollup: Rollup | None = None) -> Tensor:
         """Return the probability of each node of the tree, ``(B, n)``; see `Reading.node_probs`."""
         return self.reading.node_probs(logits / self.calibration.temperature, rollup=rollup)
@@ -276,7 +295,7 @@ class TaxonClassifier:
     def novelty(self, batch: ScoredBatch) -> Tensor:
         """Return the novelty score of each readable image, ``(G,)``; higher is more novel."""
         score = NOVELTY_SCORES.get(self.calibration.novelty_score)
-        found: Tensor = score(batch.embedding, batch.logits, 1.0)
+        found: Tensor = score(batch.embedding, self.reading.novelty_logits(batch.logits), 1.0)
         return found
 
 

@@ -30,8 +30,12 @@ _DIGESTED = (_WEIGHTS, _TAXONOMY)
 
 
 def save_parts(parts: ClassifierParts, folder: Path) -> None:
-    """Write a classifier folder, whole or not at all."""
-    with atomic_folder(folder) as temporary:
+    """Write a classifier folder, whole or not at all; an older classifier there is replaced.
+
+    Raises:
+        ConfigError: The folder holds something else.
+    """
+    with atomic_folder(folder, replace=(folder / _SETTINGS).is_file()) as temporary:
         state = {name: tensor.contiguous() for name, tensor in parts.network.state_dict().items()}
         save_file(state, temporary / _WEIGHTS)
         if parts.learned is not None:

@@ -13,7 +13,7 @@ from taxonet.losses.hierarchical import HierarchicalLoss
 from taxonet.recipes import PartChoice, Recipe
 from taxonet.registry import HIERARCHICAL_LOSSES
 from taxonet.taxonomy import Taxonomy
-from taxonet.taxonomy.propagate import class_to_node_probs
+from taxonet.taxonomy.propagate import class_to_node_probs, tree_index
 
 
 class Reading(ABC):
@@ -60,6 +60,10 @@ class Reading(ABC):
     def tree_scores(self, logits: Tensor) -> TreeScores:
         """Return what rollups start from, on ``tree``."""
 
+    @abstractmethod
+    def novelty_logits(self, logits: Tensor) -> Tensor:
+        """Return the scores ``(B, k)`` whose height says how well a photo fits what is known."""
+
     def node_probs(self, logits: Tensor, *, rollup: Rollup | None = None) -> Tensor:
         """Return node probabilities ``(B, n)``; 1 at the root, 0 where nothing was trained on.
 
@@ -70,7 +74,14 @@ class Reading(ABC):
         Raises:
             ConfigError: The rollup makes no sense for the head.
         """
-        scores = self.tree_scores(logits)
+        return self.node_probs_of(self.tree_scores(logits), rollup=rollup)
+
+    def node_probs_of(self, scores: TreeScores, *, rollup: Rollup | None = None) -> Tensor:
+        """Return the same from the scores that `tree_scores` gives.
+
+        Raises:
+            ConfigError: The rollup makes no sense for the head.
+        """
         probs = scores.node_probs if rollup is None else rollup(scores)
         found = probs.new_zeros(len(probs), len(self.taxonomy))
         found[:, self.tree_nodes.to(probs.device)] = probs
@@ -91,6 +102,10 @@ class FlatReading(Reading):
         if allowed is not None:
             logits = logits.masked_fill(~allowed, -torch.inf)
         return torch.softmax(logits, dim=1)
+
+    def novelty_logits(self, logits: Tensor) -> Tensor:
+        """Return the logits of the classes."""
+        return logits
 
     def tree_scores(self, logits: Tensor) -> TreeScores:
         """Return class probabilities and their sums; there are no scores of inner nodes."""
@@ -152,6 +167,17 @@ class TreeReading(Reading):
         """
         return self._class_probs(self.loss.node_probabilities(logits), allowed)
 
+    def novelty_logits(self, logits: Tensor) -> Tensor:
+        """Return the logits of leaves, or of nodes the logarithms of the classes' probabilities.
+
+        Scores of different nodes do not compare: that of an only child or of the root may be
+        anything. Probabilities do, and those of sigmoids are low where nothing fits.
+        """
+        if self.loss.takes == "leaves":
+            return logits
+        probs = self.loss.node_probabilities(logits)[:, self.class_places.to(logits.device)]
+        return probs.clamp_min(torch.finfo(probs.dtype).tiny).log()
+
     def tree_scores(self, logits: Tensor) -> TreeScores:
         """Return the probabilities of the loss's own prediction, and the scores of nodes if any."""
         probs = self.loss.node_probabilities(logits)
@@ -165,7 +191,7 @@ class TreeReading(Reading):
         )
 
     def _class_probs(self, probs: Tensor, allowed: Tensor | None) -> Tensor:
-        parents = torch.tensor(self.tree.parent[1:], dtype=torch.int64, device=probs.device)
+        parents = tree_index(self.tree, probs.device).parent[1:]
         children = torch.zeros_like(probs).index_add(1, parents, probs[:, 1:])
         own = (probs - children).clamp_min(0)[:, self.class_places.to(probs.device)]
         mask = own.new_ones(own.shape[1]) if allowed is None else allowed.to(own)

@@ -114,14 +114,25 @@ class RowMaker:
     def _best_of(
         self, node_probs: Tensor, nodes: NDArray[np.int64]
     ) -> tuple[list[list[str]], list[list[float]]]:
-        probs = node_probs[:, torch.from_numpy(nodes).to(node_probs.device)]
-        # A stable sort settles ties by node index, whatever the batch.
-        values, order = probs.sort(dim=1, descending=True, stable=True)
+        probs = node_probs[:, torch.from_numpy(nodes).to(node_probs.device)].cpu()
+        columns = _best_columns(probs, min(self.top_k, len(nodes)))
         names = [
-            [str(self.taxonomy.names[nodes[column]]) for column in row]
-            for row in order[:, : self.top_k].tolist()
+            [str(self.taxonomy.names[nodes[column]]) for column in row] for row in columns.tolist()
         ]
-        return names, values[:, : self.top_k].tolist()
+        return names, probs.gather(1, torch.from_numpy(columns)).tolist()
+
+
+def _best_columns(probs: Tensor, k: int) -> NDArray[np.int64]:
+    """Return the k largest entries of each row ``(B, k)``, of equal ones the first.
+
+    Which of equals `torch.topk` takes, and in which order, is left open and differs by the batch.
+    """
+    bars = probs.topk(k, dim=1).values[:, -1:]
+    row, column = (probs >= bars).nonzero(as_tuple=True)
+    order = np.lexsort((column.numpy(), -probs[row, column].numpy(), row.numpy()))
+    starts = np.searchsorted(row.numpy(), np.arange(len(probs)))
+    best: NDArray[np.int64] = column.numpy()[order[starts[:, None] + np.arange(k)]]
+    return best
 
 
 def levels_with_classes(

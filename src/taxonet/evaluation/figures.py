@@ -9,6 +9,7 @@ import numpy as np
 from taxonet.classifier import Calibration, TaxonClassifier
 from taxonet.data.long_tail import SHOT_GROUPS
 from taxonet.evaluation.judge import CLASS_LEVEL, Judgement, LevelCounts
+from taxonet.inference.decision import is_on_path
 from taxonet.metrics import (
     ReliabilityCurve,
     accuracy,
@@ -101,13 +102,9 @@ def decision_figures(classifier: TaxonClassifier, judgement: Judgement) -> Figur
     named = np.array(judgement.named)
     novel = _flagged(judgement, calibration)
     spoken = (named > 0) & ~novel
-    right = np.array(
-        [
-            node in taxonomy.ancestors(truth)
-            for node, truth in zip(named.tolist(), judgement.truth, strict=True)
-        ],
-        dtype=bool,
-    )
+    truth = np.array(judgement.truth)
+    # Below a truth that is known no further a name may be right, and nothing tells.
+    right = is_on_path(taxonomy, named, truth) | is_on_path(taxonomy, truth, named)
     ranks = [taxonomy.rank_name(int(node)) or "none" for node in named[spoken]]
     return {
         "threshold_prob": calibration.threshold_prob,

@@ -41,12 +41,15 @@ class LevelCounts:
         self.groups = [str(group) for group in shot_groups(train_counts)]
         self.confusion = ConfusionCounts(len(nodes))
         self.top5 = HitCounts(len(nodes))
-        self._taxonomy = taxonomy
-        self._place = {int(node): place for place, node in enumerate(nodes)}
+        self._place = np.full(len(taxonomy), -1)
+        self._place[nodes] = np.arange(len(nodes))
+        for level in taxonomy.level_slices[1:]:  # what has no place takes that of its parent
+            here = self._place[level]
+            self._place[level] = np.where(here < 0, self._place[taxonomy.parent[level]], here)
 
     def places_of(self, truth_nodes: IntArray) -> IntArray:
         """Return the place in ``nodes`` of each truth or its ancestor; -1 where none is there."""
-        return np.array([self._first_held(int(node)) for node in truth_nodes], dtype=np.int64)
+        return np.where(truth_nodes < 0, -1, self._place[truth_nodes])
 
     def add(self, truth_places: IntArray, probs: torch.Tensor) -> None:
         """Count a batch: places of the truth, and probabilities ``(B, m)`` of the level's taxa."""
@@ -57,14 +60,6 @@ class LevelCounts:
         truth = truth_places[known]
         self.confusion.update(truth, ranked[:, 0].numpy())
         self.top5.update(truth, top_k_hits(ranked.numpy(), truth))
-
-    def _first_held(self, node: int) -> int:
-        if node < 0:
-            return -1
-        for above in self._taxonomy.ancestors(node):
-            if int(above) in self._place:
-                return self._place[int(above)]
-        return -1
 
 
 @dataclass
@@ -127,16 +122,17 @@ def judge(
             progress.advance(len(batch.names))
             if not good:
                 continue
-            probs = classifier.probabilities(batch.logits)
-            node_probs = classifier.node_probs(batch.logits)
+            scores = classifier.tree_scores(batch.logits)
+            probs, node_probs = scores.class_probs, classifier.reading.node_probs_of(scores)
             for name, level in found.levels.items():
-                at_level = probs if name == CLASS_LEVEL else node_probs[:, level.nodes.tolist()]
+                at_level = (
+                    probs if name == CLASS_LEVEL else node_probs[:, torch.from_numpy(level.nodes)]
+                )
                 level.add(level.places_of(truth[good]), at_level)
             best = probs.max(dim=1)
             known = truth[good] >= 0
             if known.any():
-                tempered = batch.logits / classifier.calibration.temperature
-                found.rollups.update(tempered[torch.from_numpy(known)], truth[good][known])
+                found.rollups.update(scores.rows(torch.from_numpy(known)), truth[good][known])
             found.rows += good
             found.truth += truth[good].tolist()
             found.predicted += classifier.class_nodes[best.indices.numpy()].tolist()

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from taxonet.classifier import TaxonClassifier
-from taxonet.inference.rollup_choice import Rollup
+from taxonet.inference.rollup_choice import Rollup, TreeScores
 from taxonet.metrics import OperatingCurve, OperatingPoints, lca_heights
 from taxonet.registry import ROLLUPS
 
@@ -31,19 +31,20 @@ class RollupCurves:
         self.left_out = {
             name: reason for name, one in made.items() if (reason := one.why_not(blank)) is not None
         }
+        self._leaves = torch.tensor(self._reading.tree.leaves)
+        self._nodes = self._reading.tree_nodes.numpy()
         self._curves = {name: OperatingCurve(self._reading.tree) for name in self._rollups}
         self._heights: dict[str, list[int]] = {name: [] for name in self._rollups}
 
-    def update(self, logits: torch.Tensor, truth_nodes: IntArray) -> None:
-        """Add a batch: logits over the temperature, and the true class nodes ``(B,)``."""
+    def update(self, scores: TreeScores, truth_nodes: IntArray) -> None:
+        """Add a batch: what the head says of it, and the true class nodes ``(B,)``."""
         tree = self._reading.tree
-        truth = np.searchsorted(self._reading.tree_nodes.numpy(), truth_nodes)
-        scores = self._reading.tree_scores(logits)
+        truth = np.searchsorted(self._nodes, truth_nodes)
         for name, rollup in self._rollups.items():
             # Sums of float32 may end a rounding beyond 1.
             probs = rollup(scores).clamp(0, 1)
             self._curves[name].update(probs, truth)
-            best = tree.leaves[probs[:, tree.leaves.tolist()].argmax(dim=1).numpy()]
+            best = self._leaves[probs[:, self._leaves].argmax(dim=1)].numpy()
             self._heights[name] += lca_heights(best, truth, tree).tolist()
 
     def points(self) -> dict[str, OperatingPoints]:

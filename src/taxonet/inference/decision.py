@@ -7,8 +7,9 @@ threshold over 0.5 form a chain from the root downwards, and "the deepest" is on
 The same rule decides for scores that are no distribution (independent sigmoids).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -47,6 +48,20 @@ class LikelyNodes:
     node: IntArray
     prob: FloatArray
 
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return the likely nodes of all images of the parts, in order."""
+        sizes = [part.n_images for part in parts]
+        starts = np.cumsum([0, *sizes])
+        return cls(
+            n_images=sum(sizes),
+            image=np.concatenate(
+                [part.image + start for part, start in zip(parts, starts, strict=False)]
+            ),
+            node=np.concatenate([part.node for part in parts]),
+            prob=np.concatenate([part.prob for part in parts]),
+        )
+
 
 class NamingCurve(NamedTuple):
     """What happens to calibration images at every threshold that changes a name, highest first.
@@ -76,7 +91,7 @@ def likely_nodes(node_probs: torch.Tensor) -> LikelyNodes:
         >>> nodes.image.tolist(), nodes.node.tolist(), nodes.prob.tolist()
         ([0, 1, 1], [1, 1, 2], [0.75, 0.5, 0.5])
     """
-    far = (node_probs[:, _ROOT].double() - 1).abs() > _ROOT_TOLERANCE
+    far = ~((node_probs[:, _ROOT].double() - 1).abs() <= _ROOT_TOLERANCE)  # NaN is far too
     if bool(far.any()):
         row = int(far.nonzero()[0])
         raise DataError(
@@ -94,6 +109,32 @@ def likely_nodes(node_probs: torch.Tensor) -> LikelyNodes:
         node=node.cpu().numpy()[kept],
         prob=prob[kept],
     )
+
+
+def cut_at_truth(taxonomy: Taxonomy, likely: LikelyNodes, truth_nodes: ArrayLike) -> LikelyNodes:
+    """Leave out what is below the true node of an image that is known to that node only.
+
+    A photo known to its genus may be named to a species of it: nothing tells whether that is
+    right. Cut so, the name is the genus, which is right, as the hierarchical metrics have it. Not
+    for unknown taxa, whose true node is an ancestor: there, a name below it is wrong.
+
+    Args:
+        taxonomy: The tree.
+        likely: Likely nodes of N images.
+        truth_nodes: Integers ``(N,)``, the true node of each, at any depth.
+
+    Raises:
+        DataError: Not exactly one true node per image.
+
+    Examples:
+        >>> tree = Taxonomy.from_edges([("root", "Acer"), ("Acer", "A. rubrum"), ("root", "Tilia")])
+        >>> nodes = likely_nodes(torch.tensor([[1.0, 0.75, 0.25, 0.625]] * 2))
+        >>> cut_at_truth(tree, nodes, [1, 3]).node.tolist()  # of the genus, of the species
+        [1, 1, 3]
+    """
+    truth = _checked_truth(truth_nodes, likely.n_images, taxonomy)[likely.image]
+    kept = (likely.node == truth) | ~is_on_path(taxonomy, truth, likely.node)
+    return LikelyNodes(likely.n_images, likely.image[kept], likely.node[kept], likely.prob[kept])
 
 
 def deepest_reaching(
@@ -163,15 +204,10 @@ def naming_curve(taxonomy: Taxonomy, likely: LikelyNodes, truth_nodes: ArrayLike
         >>> curve.threshold_prob.tolist(), curve.named.tolist(), curve.right.tolist()
         ([0.75, 0.625], [1, 2], [1, 1])
     """
-    truth = np.asarray(truth_nodes)
-    if truth.shape != (likely.n_images,) or truth.dtype.kind not in "iu":
-        raise DataError(
-            f"Expected one true node for each of {likely.n_images} images as integers, got "
-            f"{truth.dtype} of shape {truth.shape}."
-        )
+    truth = _checked_truth(truth_nodes, likely.n_images, taxonomy)
     order, best = _names_as_threshold_falls(taxonomy, likely)
     image = likely.image[order]
-    right = _is_ancestor(taxonomy, likely.node[best], truth[image]).astype(np.int64)
+    right = is_on_path(taxonomy, likely.node[best], truth[image]).astype(np.int64)
     first = (np.diff(image, prepend=-1) > 0).astype(np.int64)  # first name below the root
     more_right = right - np.where(first, 0, np.roll(right, 1))
     falling = np.argsort(-likely.prob[order], kind="stable")
@@ -244,8 +280,24 @@ def _names_as_threshold_falls(taxonomy: Taxonomy, likely: LikelyNodes) -> tuple[
     return order, by_preference[np.maximum.accumulate(rank[order])]
 
 
-def _is_ancestor(taxonomy: Taxonomy, node: IntArray, below: IntArray) -> BoolArray:
-    """Say of each pair whether ``node`` is ``below`` or one of its ancestors."""
+def _checked_truth(truth_nodes: ArrayLike, images: int, taxonomy: Taxonomy) -> IntArray:
+    truth = np.asarray(truth_nodes)
+    if truth.shape != (images,) or truth.dtype.kind not in "iu":
+        raise DataError(
+            f"Expected one true node for each of {images} images as integers, got "
+            f"{truth.dtype} of shape {truth.shape}."
+        )
+    outside = np.flatnonzero((truth < 0) | (truth >= len(taxonomy)))
+    if outside.size:
+        raise DataError(
+            f"True nodes must lie in 0..{len(taxonomy) - 1}, but row {outside[0]} has "
+            f"{truth[outside[0]]} ({outside.size} such rows)."
+        )
+    return truth.astype(np.int64)
+
+
+def is_on_path(taxonomy: Taxonomy, node: IntArray, below: IntArray) -> BoolArray:
+    """Say of each pair of nodes ``(B,)`` whether ``node`` is ``below`` or one of its ancestors."""
     climbing = below.astype(np.int64)
     while (too_deep := taxonomy.depth[climbing] > taxonomy.depth[node]).any():
         climbing = np.where(too_deep, taxonomy.parent[climbing], climbing)

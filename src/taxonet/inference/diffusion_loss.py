@@ -93,9 +93,10 @@ def _cross_entropies(logs: Tensor, target_nodes: Tensor, taxonomy: Taxonomy) -> 
     path, inside = paths_to(taxonomy, target_nodes)
     along = logs.gather(1, path)
     below_root = inside & (path > 0)
-    depth = tree_index(taxonomy, logs.device).depth[target_nodes]
+    index = tree_index(taxonomy, logs.device)
     # The last column holds every target. A leaf stands at all levels from its own to the deepest.
-    repeats = (len(taxonomy.level_slices) - 1 - depth) * _is_leaf(taxonomy, logs)[target_nodes]
+    deeper = len(taxonomy.level_slices) - 1 - index.depth[target_nodes]
+    repeats = deeper * index.is_leaf[target_nodes]
     return -(along * below_root).sum(dim=1) - along[:, -1] * repeats
 
 
@@ -103,14 +104,14 @@ def _restraints(
     probs: Tensor, target_nodes: Tensor, taxonomy: Taxonomy, weights: Sequence[float]
 ) -> Tensor:
     """Return the weighted sum over levels for each image ``(B,)``."""
-    index, is_leaf = tree_index(taxonomy, probs.device), _is_leaf(taxonomy, probs)
+    index = tree_index(taxonomy, probs.device)
     path, _ = paths_to(taxonomy, target_nodes)
     wrong = probs.scatter(1, path, 0.0)
-    depth, known = index.depth[target_nodes], is_leaf[target_nodes]
+    depth, known = index.depth[target_nodes], index.is_leaf[target_nodes]
     total = shallower = wrong.new_zeros(len(wrong))  # `shallower`: the largest leaf so far
     levels = zip(
         torch.split(wrong, index.level_sizes, dim=1)[1:],
-        torch.split(is_leaf, index.level_sizes)[1:],
+        torch.split(index.is_leaf, index.level_sizes)[1:],
         weights,
         strict=False,
     )
@@ -120,9 +121,3 @@ def _restraints(
         total = total - weight * counted * torch.log1p(-largest.clamp_max(1 - _TINY))
         shallower = torch.maximum(shallower, (here * leaves).amax(dim=1))
     return total
-
-
-def _is_leaf(taxonomy: Taxonomy, like: Tensor) -> Tensor:
-    leaf = torch.zeros(len(taxonomy), dtype=torch.bool, device=like.device)
-    leaf[torch.tensor(taxonomy.leaves, device=like.device)] = True
-    return leaf

@@ -9,6 +9,7 @@ from torch import Tensor
 from taxonet.errors import ConfigError, DataError
 from taxonet.inference.diffusion import diffuse
 from taxonet.taxonomy import Taxonomy
+from taxonet.taxonomy.propagate import tree_index
 
 #: From diffused scores (B, n) and true nodes (B,) to a figure that is better when higher.
 Metric = Callable[[Tensor, Tensor], float]
@@ -71,7 +72,7 @@ def tune_alpha(
 
 
 def _leaf_recall(taxonomy: Taxonomy, truth: Tensor) -> Metric:
-    leaves = torch.tensor(taxonomy.leaves, device=truth.device)
+    leaves = tree_index(taxonomy, truth.device).leaves
     if bool((~torch.isin(truth, leaves)).any()):
         raise DataError(
             "Some true nodes are no leaves: give a metric that can judge them, or leave them out."

@@ -14,7 +14,7 @@ from taxonet.errors import ConfigError, DataError
 from taxonet.inference.diffusion_loss import diffusion_loss
 from taxonet.seeds import generator
 from taxonet.taxonomy import Taxonomy
-from taxonet.taxonomy.propagate import check_node_values, logsumexp_up, paths_to
+from taxonet.taxonomy.propagate import check_node_values, logsumexp_up, paths_to, tree_index
 
 MapForm = Literal["dense", "ancestors", "lowrank"]
 
@@ -110,7 +110,7 @@ class LearnedDiffusion(nn.Module):
     def node_log_probs(self, scores: Tensor) -> Tensor:
         """Return logarithms ``(B, n)`` of node probabilities: a softmax over leaves, summed up."""
         logs = self(scores).log_softmax(dim=1)
-        leaves = torch.tensor(self.taxonomy.leaves, device=logs.device)
+        leaves = tree_index(self.taxonomy, logs.device).leaves
         nothing = logs.new_full((len(logs), len(self.taxonomy)), -torch.inf)
         return logsumexp_up(self.taxonomy, nothing.index_copy(1, leaves, logs))
 
@@ -133,7 +133,8 @@ def centred_log_probs(node_probs: Tensor) -> Tensor:
         >>> centred_log_probs(torch.tensor([[1.0, 0.5, 0.5, 0.125]]))
         tensor([[ 0.8664,  0.1733,  0.1733, -1.2130]])
     """
-    logs = node_probs.clamp(_LEAST_PROB, 1).log()
+    wide = node_probs.float() if node_probs.dtype.itemsize < 4 else node_probs
+    logs = wide.clamp(_LEAST_PROB, 1).log()
     return logs - logs.mean(dim=1, keepdim=True)
 
 
@@ -215,11 +216,13 @@ def _checked(scores: Tensor) -> Tensor:
 def _check_fit(
     inputs: Tensor, target_nodes: Tensor, *, epochs: int, batch_size: int, rate: float
 ) -> None:
-    if target_nodes.shape != inputs.shape[:1]:
+    if target_nodes.shape != inputs.shape[:1] or target_nodes.dtype is not torch.int64:
         raise DataError(
-            f"Expected a target for each of {len(inputs)} rows of scores, but got "
-            f"{tuple(target_nodes.shape)}."
+            f"Expected an int64 target for each of {len(inputs)} rows of scores, but got "
+            f"{target_nodes.dtype} of shape {tuple(target_nodes.shape)}."
         )
+    if len(inputs) == 0:
+        raise DataError("There is no image to learn a map from.")
     for name, number in (("epochs", epochs), ("batch_size", batch_size)):
         if number < 1:
             raise ConfigError(f"{name} must be at least 1, but is {number}.")

@@ -78,7 +78,7 @@ def initial_scores(
     deepest = len(index.level_sizes) - 1
     first = {"all": 1, "last_two": max(deepest - 1, 1), "leaves": deepest}[levels]
     level = index.depth.clamp(min=min(first, deepest))
-    kept = (index.depth == level) | _is_leaf(taxonomy, node_scores)
+    kept = (index.depth == level) | index.is_leaf
     kept[0] = False
     values = node_scores
     if form == "softmax":
@@ -161,7 +161,9 @@ def _bars(scores: Tensor, taxonomy: Taxonomy, top: int, level: Tensor) -> Tensor
     bars = _of_levels(scores.detach(), taxonomy, best, -torch.inf)
     # A leaf is also in the levels below its own.
     lowest = bars.flip(1).cummin(dim=1).values.flip(1)
-    return torch.where(_is_leaf(taxonomy, scores), lowest[:, level], bars[:, level])
+    return torch.where(
+        tree_index(taxonomy, scores.device).is_leaf, lowest[:, level], bars[:, level]
+    )
 
 
 def _of_levels(values: Tensor, taxonomy: Taxonomy, summary: Summary, nothing: float) -> Tensor:
@@ -169,7 +171,7 @@ def _of_levels(values: Tensor, taxonomy: Taxonomy, summary: Summary, nothing: fl
 
     The leaves are summed up on the way, so that a deep tree costs no more than a shallow one.
     """
-    inner = ~_is_leaf(taxonomy, values)
+    inner = ~tree_index(taxonomy, values.device).is_leaf
     shallow = values.new_full((len(values), 1), nothing)
     found = []
     for level in taxonomy.level_slices:
@@ -178,10 +180,3 @@ def _of_levels(values: Tensor, taxonomy: Taxonomy, summary: Summary, nothing: fl
         leaves = inside.masked_fill(inner[level], nothing)
         shallow = summary(torch.cat((leaves, shallow), dim=1))
     return torch.cat(found, dim=1)
-
-
-def _is_leaf(taxonomy: Taxonomy, values: Tensor) -> Tensor:
-    """Return which nodes have no children (n,), on the device of the values."""
-    parents = tree_index(taxonomy, values.device).parent[1:]
-    every = torch.ones(len(taxonomy), dtype=torch.bool, device=values.device)
-    return every.index_fill(0, parents, False)

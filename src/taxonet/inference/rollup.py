@@ -37,7 +37,7 @@ def bottom_up(leaf_probs: Tensor, taxonomy: Taxonomy) -> Tensor:
         >>> bottom_up(torch.tensor([[0.25, 0.25, 0.5]]), tree)  # c, d, e
         tensor([[1.0000, 0.7500, 0.2500, 0.2500, 0.5000]])
     """
-    leaves = _leaves(taxonomy, leaf_probs)
+    leaves = tree_index(taxonomy, leaf_probs.device).leaves
     if leaf_probs.ndim != 2 or leaf_probs.shape[1] != len(leaves):
         raise TaxonomyError(
             f"Expected leaf probabilities (B, {len(leaves)}) in the order of taxonomy.leaves, but "
@@ -104,8 +104,8 @@ def level_top_down(level_probs: Tensor, taxonomy: Taxonomy) -> Tensor:
         tensor([[1.0000, 0.7500, 0.2500, 0.7500, 0.2500]])
     """
     check_node_values(taxonomy, level_probs)
-    leaves = _leaves(taxonomy, level_probs)
-    parents = tree_index(taxonomy, level_probs.device).parent[leaves]
+    index = tree_index(taxonomy, level_probs.device)
+    leaves, parents = index.leaves, index.parent[index.leaves]
     own = level_probs[:, leaves]
     above = torch.where(parents > 0, level_probs[:, parents.clamp_min(0)], 1)
     weighed = own * above
@@ -208,7 +208,3 @@ def _best_child(values: Tensor, taxonomy: Taxonomy) -> Tensor:
         1, parents, torch.where(is_best, children, beyond), "amin"
     )
     return torch.where(first == beyond, -1, first)
-
-
-def _leaves(taxonomy: Taxonomy, values: Tensor) -> Tensor:
-    return torch.tensor(taxonomy.leaves, device=values.device)

@@ -1,7 +1,7 @@
 """Rollups by name: each turns what a head says of the tree into one probability a node."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -12,7 +12,7 @@ from taxonet.inference.level_scores import Form, Levels, initial_scores, level_p
 from taxonet.inference.rollup import greedy_path, level_top_down, top_down
 from taxonet.registry import ROLLUPS
 from taxonet.taxonomy import Taxonomy
-from taxonet.taxonomy.propagate import class_to_node_probs
+from taxonet.taxonomy.propagate import class_to_node_probs, tree_index
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +35,16 @@ class TreeScores:
     node_probs: Tensor
     node_scores: Tensor | None = None
     learned: LearnedDiffusion | None = None
+
+    def rows(self, chosen: Tensor) -> "TreeScores":
+        """Return what is said of some images, by a mask ``(B,)`` or indices."""
+        scores = self.node_scores
+        return replace(
+            self,
+            class_probs=self.class_probs[chosen],
+            node_probs=self.node_probs[chosen],
+            node_scores=None if scores is None else scores[chosen],
+        )
 
 
 class Rollup(ABC):
@@ -60,6 +70,21 @@ class Rollup(ABC):
         if reason := self.why_not(scores):
             raise ConfigError(f"{type(self).__name__} does not go with this head: {reason}")
         return self.rolled(scores)
+
+
+def with_inner_classes(probs: Tensor, scores: TreeScores) -> Tensor:
+    """Give classes above other classes their share back, where a rollup knew leaves only.
+
+    Args:
+        probs: Node probabilities ``(B, n)`` that add up to 1 over the leaves.
+        scores: What they were made from.
+    """
+    is_leaf = tree_index(scores.taxonomy, probs.device).is_leaf[scores.class_nodes]
+    if bool(is_leaf.all()):
+        return probs
+    inner = scores.class_probs * ~is_leaf
+    kept = class_to_node_probs(scores.taxonomy, scores.class_nodes, inner)
+    return (1 - inner.sum(dim=1, keepdim=True)) * probs + kept
 
 
 @ROLLUPS.register("own")
@@ -100,7 +125,8 @@ class LevelTopDown(Rollup):
 
     def rolled(self, scores: TreeScores) -> Tensor:
         """Return the sums over the weighed leaves."""
-        return level_top_down(level_probs(scores.node_probs, scores.taxonomy), scores.taxonomy)
+        probs = level_top_down(level_probs(scores.node_probs, scores.taxonomy), scores.taxonomy)
+        return with_inner_classes(probs, scores)
 
 
 @ROLLUPS.register("diffusion")
@@ -155,7 +181,8 @@ class LearnedDiffusionRollup(Rollup):
     def rolled(self, scores: TreeScores) -> Tensor:
         """Return the sums over the leaves."""
         assert scores.learned is not None
-        return scores.learned.node_probs(centred_log_probs(scores.node_probs))
+        probs = scores.learned.node_probs(centred_log_probs(scores.node_probs))
+        return with_inner_classes(probs, scores)
 
 
 @ROLLUPS.register("greedy_descent")

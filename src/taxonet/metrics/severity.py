@@ -1,5 +1,7 @@
 """How bad mistakes are: how high up the tree the named and the true node meet."""
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,7 +50,13 @@ def lca_heights(predicted_nodes: Values, target_nodes: Values, taxonomy: TreeSha
     """
     named, truth = named_and_true(predicted_nodes, target_nodes, taxonomy.size)
     lca = taxonomy.lca(named, truth)
-    return np.where(lca == truth, 0, node_heights(taxonomy)[lca])
+    return np.where(lca == truth, 0, _heights_kept(taxonomy)[lca])
+
+
+@lru_cache(maxsize=4)
+def _heights_kept(taxonomy: TreeShape) -> IntArray:
+    """Return the heights of a tree, computed once for all batches."""
+    return node_heights(taxonomy)
 
 
 def mistake_severity(

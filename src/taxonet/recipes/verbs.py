@@ -114,6 +114,12 @@ class FitDiffusionConfig(Section):
     seed: int = Field(0, ge=0, description="Key of the order.")
     device: Device = Field("auto", description="Where to compute.")
 
+    @model_validator(mode="after")
+    def _has_a_rank_to_use(self) -> Self:
+        if "rank" in self.model_fields_set and self.form != "lowrank":
+            raise ValueError(f"rank is an option of form lowrank, and the form is {self.form}.")
+        return self
+
 
 class EvaluateConfig(Section):
     """Judge a classifier on labelled photos it was not trained on."""

@@ -15,6 +15,7 @@ from taxonet.report.summary import percent
 _SHARES = ("AP", "AC", "R@90", "R@95", "M-F1", "L-F1", "L-Top1")
 _EDGES = ("mistake_severity", "hierarchical_distance")
 _POINTS_AT_MOST = 600  # more are narrower than a printed line
+_LINES = ("-", "--", ":")  # when colours begin again
 _NEARLY = 0.0005  # differences that the table does not show decide nothing
 
 
@@ -44,6 +45,7 @@ def rollup_section(evaluations: Mapping[str, Evaluation]) -> Section:
             "mistake is the height of the taxon that the true and the named leaf have in common; "
             "the distance counts right names too, as 0.",
             _in_words(name, subject.metrics["test"]["rollups"]),
+            *_left_out(name, subject.test.rollups.left_out),
         ),
         tables=(Table("Rollups, each at every threshold.", columns, tuple(rows)),),
         figures=(
@@ -68,9 +70,12 @@ def operating_curves(points: Mapping[str, OperatingPoints]) -> str:
         for what, axes in panels.items():
             for number, (name, curve) in enumerate(points.items()):
                 shown = _thinned(len(curve.recall))
-                colour = COLOURS[number % len(COLOURS)]
                 axes.plot(
-                    curve.recall[shown], getattr(curve, what)[shown], color=colour, label=name
+                    curve.recall[shown],
+                    getattr(curve, what)[shown],
+                    color=COLOURS[number % len(COLOURS)],
+                    linestyle=_LINES[number // len(COLOURS) % len(_LINES)],
+                    label=name,
                 )
             axes.set(xlabel="recall", ylabel=what, xlim=(0, 1), ylim=(0, 1.02))
         panels["precision"].legend(loc="lower left")
@@ -80,6 +85,13 @@ def operating_curves(points: Mapping[str, OperatingPoints]) -> str:
 
 def _thinned(points: int) -> slice:
     return slice(None, None, max(1, points // _POINTS_AT_MOST))
+
+
+def _left_out(name: str, reasons: Mapping[str, str]) -> tuple[str, ...]:
+    if not reasons:
+        return ()
+    parts = [f"{rollup} ({reason.rstrip('.')})" for rollup, reason in reasons.items()]
+    return (f"Not for {name}: {', '.join(parts)}.",)
 
 
 def _in_words(name: str, rollups: Mapping[str, Mapping[str, Any]]) -> str:

@@ -31,6 +31,8 @@ class TreeIndex:
             the level above, int64.
         parent: The parent of each node, int64 (n,), -1 for the root.
         depth: Edges from the root to each node, int64 (n,).
+        leaves: The leaves, ascending, int64 (c,).
+        is_leaf: Which nodes are leaves, bool (n,).
     """
 
     def __init__(self, taxonomy: Taxonomy, device: torch.device) -> None:
@@ -42,6 +44,9 @@ class TreeIndex:
         ]
         self.parent = torch.tensor(taxonomy.parent, dtype=torch.int64, device=device)
         self.depth = torch.tensor(taxonomy.depth, dtype=torch.int64, device=device)
+        self.leaves = torch.tensor(taxonomy.leaves, dtype=torch.int64, device=device)
+        self.is_leaf = torch.zeros(len(taxonomy), dtype=torch.bool, device=device)
+        self.is_leaf[self.leaves] = True
 
 
 @lru_cache(maxsize=16)
@@ -221,17 +226,21 @@ def paths_to(taxonomy: Taxonomy, nodes: Tensor) -> tuple[Tensor, Tensor]:
     """
     if nodes.ndim != 1:
         raise TaxonomyError(f"Expected nodes (B,), but got {tuple(nodes.shape)}.")
-    if len(nodes) and not 0 <= int(nodes.min()) <= int(nodes.max()) < len(taxonomy):
-        raise TaxonomyError(f"Nodes must be 0 to {len(taxonomy) - 1}, but got {nodes.tolist()}.")
+    wrong = torch.nonzero((nodes < 0) | (nodes >= len(taxonomy))).flatten().tolist()
+    if wrong:
+        raise TaxonomyError(
+            f"Nodes must be 0 to {len(taxonomy) - 1}, but row {wrong[0]} has "
+            f"{int(nodes[wrong[0]])} ({len(wrong)} such rows)."
+        )
     index = tree_index(taxonomy, nodes.device)
     depth = index.depth[nodes]
     deepest = int(depth.max()) if len(nodes) else 0
-    columns = [nodes]
-    for level in range(deepest, 0, -1):
-        here = columns[-1]
-        columns.append(torch.where(index.depth[here] >= level, index.parent[here], here))
+    upwards = [nodes]
+    for _ in range(deepest):
+        upwards.append(index.parent[upwards[-1]])  # what is above the root is not looked at
     steps = torch.arange(deepest + 1, device=nodes.device)
-    return torch.stack(columns[::-1], dim=1), steps <= depth.unsqueeze(1)
+    climbs = depth.unsqueeze(1) - steps
+    return torch.stack(upwards, dim=1).gather(1, climbs.clamp(min=0)), climbs >= 0
 
 
 def class_to_node_probs(taxonomy: Taxonomy, class_nodes: ArrayLike, probs: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from taxonet.registry import EXPERT_LOSSES, LOSSES, SECOND_STAGES
 from taxonet.training.data import TrainingData
 from taxonet.training.second_stage import SecondStage
 from taxonet.training.selection import check_selection
-from taxonet.training.tree_loss import TrainingLoss, TreeLoss, check_tree_recipe
+from taxonet.training.tree_loss import TrainingLoss, TreeLoss, check_tree, check_tree_recipe
 
 _HEAD_OF = {"cosines": "cosine", "logits": "linear"}
 
@@ -37,6 +37,7 @@ def build(recipe: Recipe, data: TrainingData) -> tuple[Network, TrainingLoss]:
     reading = reading_of(recipe, data.taxonomy, data.classes.class_nodes, counts)
     if isinstance(reading, TreeReading):
         check_tree_recipe(recipe)
+        check_tree(recipe, reading)
         loss: TrainingLoss = TreeLoss(reading)
     else:
         loss = _build_loss(recipe, counts)

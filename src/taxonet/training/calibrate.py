@@ -7,13 +7,21 @@ from taxonet.classifier import Calibration, TaxonClassifier
 from taxonet.classifier.reading import FlatReading
 from taxonet.data.table import ImageTable
 from taxonet.inference.calibration import fit_temperature
-from taxonet.inference.decision import calibrate_threshold, likely_nodes, naming_curve
+from taxonet.inference.decision import (
+    LikelyNodes,
+    calibrate_threshold,
+    cut_at_truth,
+    likely_nodes,
+    naming_curve,
+)
 from taxonet.metrics.open_set import threshold_at_tpr
 from taxonet.training.data import TrainingData
 from taxonet.training.photos import named_photos
 
 # Where even certain names are too often wrong, only a probability that rounds to 1 is named.
 _CERTAIN = 1.0
+
+_AT_ONCE = 1024
 
 
 def calibrated(
@@ -88,8 +96,10 @@ def _temperature(classifier: TaxonClassifier, logits: Tensor, truth: Tensor) -> 
 def _naming_threshold(
     classifier: TaxonClassifier, logits: Tensor, truth: Tensor, *, named_right: float
 ) -> float:
-    taxonomy, class_nodes = classifier.taxonomy, classifier.class_nodes
-    node_probs = classifier.node_probs(logits)
-    curve = naming_curve(taxonomy, likely_nodes(node_probs), class_nodes[truth.numpy()])
+    taxonomy, nodes = classifier.taxonomy, classifier.class_nodes[truth.numpy()]
+    # A few photos at a time: of all their probabilities, only the likely ones are kept.
+    blocks = [likely_nodes(classifier.node_probs(block)) for block in torch.split(logits, _AT_ONCE)]
+    likely = cut_at_truth(taxonomy, LikelyNodes.joined(blocks), nodes)
+    curve = naming_curve(taxonomy, likely, nodes)
     threshold = calibrate_threshold(curve, accuracy=named_right)
     return _CERTAIN if threshold is None else threshold

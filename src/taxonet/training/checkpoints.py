@@ -58,7 +58,7 @@ def save_checkpoint(
         serial: Number that grows with the run (batches done in all).
         orders: What the run was told to do.
     """
-    with atomic_folder(folder / f"{_PREFIX}{serial:010d}") as temporary:
+    with atomic_folder(folder / f"{_PREFIX}{serial:010d}", replace=True) as temporary:
         accelerator.save_state(str(temporary))
         write_json(temporary / "position.json", {"orders": dict(orders), **asdict(position)})
     for old in list_checkpoints(folder)[:-_KEPT]:

@@ -7,12 +7,18 @@ from shutil import copytree
 import torch
 from torch import Tensor
 
-from taxonet.classifier import TaxonClassifier, TrainingIndex, index_file
-from taxonet.errors import ConfigError
-from taxonet.files import atomic_folder
+from taxonet.classifier import (
+    TaxonClassifier,
+    TrainingIndex,
+    index_file,
+    read_trail,
+    write_trail,
+)
+from taxonet.files import atomic_folder, require_free
 from taxonet.inference.learned_diffusion import centred_log_probs, fit_learned_diffusion
 from taxonet.progress import Progress
 from taxonet.recipes.verbs import FitDiffusionConfig
+from taxonet.training.second_stage.embeddings import check_embeddings
 
 
 def fit_diffusion(config: FitDiffusionConfig, *, show_progress: bool = False) -> Path:
@@ -25,22 +31,25 @@ def fit_diffusion(config: FitDiffusionConfig, *, show_progress: bool = False) ->
         CheckpointError: The folder is no complete classifier, or has no index.
         ConfigError: Options that cannot work, or a folder that is taken.
     """
-    if (config.out / "classifier.json").exists():
-        raise ConfigError(f"{config.out} holds a classifier already: choose another --out.")
+    require_free(config.out)
     classifier = TaxonClassifier.load(config.classifier, device=config.device)
     stored = TrainingIndex(config.classifier, wanted_by="a learned rollup").read()
+    embeddings, targets = torch.from_numpy(stored.embeddings), torch.from_numpy(stored.targets)
     reading, head = classifier.reading, classifier.network.head
+    check_embeddings(embeddings, targets, len(reading.class_nodes))
     temperature = classifier.calibration.temperature
 
     @torch.no_grad()
-    def scores_of(embeddings: Tensor) -> Tensor:
-        logits = head.scale * head(embeddings.to(classifier.device)).float().cpu()
-        return centred_log_probs(reading.tree_scores(logits / temperature).node_probs)
+    def scores_of(rows: Tensor) -> Tensor:
+        # Readings work on the CPU, as in prediction; the map is fitted where the network is.
+        logits = head.scale * head(rows).float().cpu()
+        scores = centred_log_probs(reading.tree_scores(logits / temperature).node_probs)
+        return scores.to(rows.device)
 
     with Progress("fitting diffusion", None, shown=show_progress) as progress:
         learned = fit_learned_diffusion(
-            torch.from_numpy(stored.embeddings),
-            reading.class_places[torch.from_numpy(stored.targets)],
+            embeddings.to(classifier.device),
+            reading.class_places[targets].to(classifier.device),
             reading.tree,
             scores_of=scores_of,
             form=config.form,
@@ -50,8 +59,9 @@ def fit_diffusion(config: FitDiffusionConfig, *, show_progress: bool = False) ->
             seed=config.seed,
             on_step=lambda done, total: progress.advance(1, note=f"{done}/{total} batches"),
         )
-    new = TaxonClassifier(replace(classifier.parts, learned=learned), device=config.device)
+    new = TaxonClassifier(replace(classifier.parts, learned=learned.cpu()), device=config.device)
     with atomic_folder(config.out) as folder:
         new.save(folder)
+        write_trail(folder, read_trail(config.classifier))
         copytree(index_file(config.classifier).parent, index_file(folder).parent)
     return config.out

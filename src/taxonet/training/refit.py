@@ -16,10 +16,11 @@ from taxonet.classifier import (
     index_file,
     write_trail,
 )
+from taxonet.classifier.reading import TreeReading
 from taxonet.data.loading import ImageDataset
 from taxonet.data.sources import open_images
-from taxonet.errors import ConfigError, DataError
-from taxonet.files import atomic_folder
+from taxonet.errors import DataError
+from taxonet.files import atomic_folder, require_free
 from taxonet.models import Head, Network
 from taxonet.models import preprocessing as colours_of
 from taxonet.progress import Progress
@@ -35,6 +36,7 @@ from taxonet.training.second_stage import (
     SecondStage,
     Trail,
 )
+from taxonet.training.tree_loss import check_tree_recipe
 from taxonet.training.views import training_views
 
 
@@ -99,11 +101,12 @@ def refit(config: RefitConfig, *, show_progress: bool = False) -> RefitResult:
         ConfigError: Options that cannot work, or a folder that is taken.
         DataError: Photos of other classes than the classifier's.
     """
-    if (config.out / "classifier.json").exists():
-        raise ConfigError(f"{config.out} holds a classifier already: choose another --out.")
+    require_free(config.out)
     old = TaxonClassifier.load(config.classifier, device=config.device)
     stage = PartChoice.model_validate({"name": config.stage, **read_overrides(config.set)})
     recipe = old.parts.recipe.model_copy(update={"second_stage": SecondStageRecipe(stage=stage)})
+    if isinstance(old.reading, TreeReading):
+        check_tree_recipe(recipe)
     network = old.parts.network
     network.head, trail = _fitted(
         stage,

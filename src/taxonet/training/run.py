@@ -107,7 +107,7 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
         if position.broken:
             write_json(config.out / "broken.json", position.broken)
         classifier = calibrated(classifier, data, workers=config.workers)
-        with atomic_folder(config.out / "classifier") as folder:
+        with atomic_folder(config.out / "classifier", replace=True) as folder:
             classifier.save(folder)
             write_trail(folder, trail)
             write_index(folder, classifier, data, workers=config.workers, shown=show_progress)

@@ -46,7 +46,18 @@ class TreeLoss(nn.Module):
         if sample_weights is None:
             mean: Tensor = self.loss(scores, nodes)
             return mean
-        return (sample_weights * self.loss.per_image(scores, nodes)).mean()
+        loss = (sample_weights * self.loss.per_image(scores, nodes)).mean()
+        penalty = self.loss.penalty()
+        return loss if penalty is None else loss + penalty
+
+
+def check_tree(recipe: Recipe, reading: TreeReading) -> None:
+    """Raise a ConfigError where the classes leave a loss over the tree nothing to tell apart."""
+    if len(reading.tree.leaves) < 2:
+        raise ConfigError(
+            f"The loss {recipe.loss.name!r} tells leaves of the tree apart, and all classes lie on "
+            "one path from the root: choose a loss that `taxonet list losses` prints."
+        )
 
 
 def check_tree_recipe(recipe: Recipe) -> None:

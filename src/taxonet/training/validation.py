@@ -58,7 +58,7 @@ class Validation:
                 continue
             output = network(normalise(batch.images.to(device), self.mean, self.std))
             truth = self.targets[batch.rows]
-            guessed = self.reading.class_probs(output.scores.float()).argmax(dim=1).cpu()
+            guessed = self.reading.class_probs(output.scores.float().cpu()).argmax(dim=1)
             counts.update(truth.numpy(), (guessed == truth).numpy())
         return macro_recall(self._of_all(counts))
 

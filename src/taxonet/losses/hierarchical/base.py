@@ -65,9 +65,14 @@ class HierarchicalLoss(nn.Module, ABC):
         """Return the loss of each image ``(B,)``, in nats."""
         return self.losses(self.checked(scores, target_nodes), target_nodes)
 
+    def penalty(self) -> Tensor | None:
+        """Return what the loss adds whatever the images are, if anything."""
+        return None
+
     def forward(self, scores: Tensor, target_nodes: Tensor) -> Tensor:
-        """Return the loss of a batch, a scalar: the mean over its images."""
-        return self.per_image(scores, target_nodes).mean()
+        """Return the loss of a batch, a scalar: the mean over its images, and the penalty."""
+        loss, penalty = self.per_image(scores, target_nodes).mean(), self.penalty()
+        return loss if penalty is None else loss + penalty
 
     def node_probabilities(self, scores: Tensor) -> Tensor:
         """Return the probability of each node at prediction ``(B, n)``; 1 at the root."""

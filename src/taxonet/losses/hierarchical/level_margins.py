@@ -113,13 +113,11 @@ class LevelwiseMarginLoss(HierarchicalLoss):
         self.norm_is_meaningful = first.norm_is_meaningful
         self.scale = first.scale
 
-    def forward(self, scores: Tensor, target_nodes: Tensor) -> Tensor:
-        """Return the loss of a batch, a scalar: the mean over its images, and the penalties."""
-        loss = super().forward(scores, target_nodes)
-        for level_loss in self.level_losses():
-            penalty = level_loss.penalty()
-            loss = loss if penalty is None else loss + penalty
-        return loss
+    def penalty(self) -> Tensor | None:
+        """Return the sum of what the losses of the levels add, if anything."""
+        added = [loss.penalty() for loss in self.level_losses()]
+        found = [penalty for penalty in added if penalty is not None]
+        return torch.stack(found).sum() if found else None
 
     def losses(self, scores: Tensor, target_nodes: Tensor) -> Tensor:
         """Return the losses of the levels of each image, summed ``(B,)``, without penalties."""
@@ -158,6 +156,7 @@ class _LevelClasses(nn.Module):
         kept = torch.nonzero(of_level).flatten()
         class_of = torch.full_like(of_level, -1).index_copy(0, kept, torch.arange(len(kept)))
         self.level = level
+        self.keeps_all = len(kept) == len(of_level)
         self.loss = build(of_level[kept])
         self.register_buffer("kept", kept, persistent=False)
         self.register_buffer("class_of", class_of, persistent=False)
@@ -170,14 +169,22 @@ class _LevelClasses(nn.Module):
             raise DataError(
                 f"The nodes {sorted(set(nodes))[:10]} are targets, but have no training images."
             )
-        scores = self.level.columns(by_depth).index_select(1, self.kept)
+        scores = self._columns(by_depth)
         rows = torch.nonzero(has_one).flatten()
+        if len(rows) == len(scores):  # as it mostly is: nothing to pick, and to put back
+            return self.loss.per_image(scores, target)
         if len(rows) == 0:
             return 0 * scores[:, 0]
         losses = self.loss.per_image(scores.index_select(0, rows), target)
         return losses.new_zeros(len(scores)).index_add(0, rows, losses)
 
     def probabilities(self, by_depth: Sequence[Tensor]) -> Tensor:
-        scores = self.level.columns(by_depth)
-        inside = (self.loss.scale * scores.index_select(1, self.kept)).softmax(1)
-        return torch.zeros_like(scores).index_copy(1, self.kept, inside)
+        inside = (self.loss.scale * self._columns(by_depth)).softmax(1)
+        if self.keeps_all:
+            return inside
+        everything = inside.new_zeros(len(inside), len(self.class_of))
+        return everything.index_copy(1, self.kept, inside)
+
+    def _columns(self, by_depth: Sequence[Tensor]) -> Tensor:
+        columns = self.level.columns(by_depth)
+        return columns if self.keeps_all else columns.index_select(1, self.kept)
