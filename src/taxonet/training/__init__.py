@@ -1,6 +1,6 @@
 """Training: from photos and a recipe to a classifier."""
 
-from taxonet.training.learned_diffusion import fit_diffusion
+from taxonet.training.fit_diffusion import fit_diffusion
 from taxonet.training.refit import RefitResult, refit
 from taxonet.training.run import TrainResult, train
 from taxonet.training.stopping import Interrupted, TrainingStopped

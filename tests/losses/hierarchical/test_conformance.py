@@ -157,6 +157,28 @@ def test_it_equals_the_loop_for_labels_at_every_node(
     assert torch.allclose(loss.node_probabilities(scores), torch.tensor(rows).double(), atol=1e-6)
 
 
+# The loops of sigmoids take the logarithm of 0 there.
+@pytest.mark.parametrize(
+    ("name", "options", "value"),
+    [case[:3] for case in CASES if case[0] not in {"conditional_sigmoid", "multilabel_focal"}],
+)
+def test_it_equals_the_loop_where_scores_lie_far_apart(
+    name: str, options: dict[str, Any], value: Callable[..., float]
+) -> None:
+    tree = named(RAGGED)
+    loss = build(name, options, tree)
+    of_value, _ = slow_options(name, options)
+    # e^-300 is more than nothing to double precision, and nothing to single.
+    scores, target = draw_scores(loss, len(tree), spread=150.0), torch.arange(len(tree))
+    expected = [
+        value(tree.parent.tolist(), row, y, **of_value)
+        for row, y in zip(scores.tolist(), target.tolist(), strict=True)
+    ]
+    assert loss.per_image(scores, target).tolist() == pytest.approx(expected, rel=1e-5, abs=1e-6)
+    single = loss.per_image(scores.float(), target)
+    assert single.tolist() == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
 @every_loss
 @pytest.mark.parametrize(
     "parents",

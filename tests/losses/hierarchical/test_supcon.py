@@ -9,6 +9,7 @@ from taxonet.errors import ConfigError, DataError
 from taxonet.losses import supcon_loss
 from taxonet.losses.hierarchical import HierarchicalSupConLoss
 from taxonet.registry import CONTRASTIVE_LOSSES
+from taxonet.seeds import generator
 from taxonet.taxonomy import Taxonomy
 from tests.reference import contrastive
 from tests.reference import hierarchical_losses as slow
@@ -98,7 +99,7 @@ def test_gradients_are_those_of_the_value() -> None:
 def test_nearer_relatives_cost_less() -> None:
     views, target = batch()
     loss = HierarchicalSupConLoss(TREE)
-    centers = F.normalize(torch.randn(7, 4, dtype=torch.float64), dim=1)
+    centers = F.normalize(torch.from_numpy(generator("centers").normal(size=(7, 4))), dim=1)
     nearer = F.normalize(views + centers[target][:, None], dim=2)
     assert loss(nearer, target) < loss(views, target)
 

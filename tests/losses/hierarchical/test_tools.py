@@ -123,8 +123,11 @@ def test_segments_at_extremes() -> None:
     assert segment_log_softmax(values[:2], owner[:2], 1).tolist() == [0.0, -2e4]
 
 
-def test_logsumexp_by_depth_equals_torch_and_marks_what_is_empty() -> None:
-    scores = torch.randn(2, 5, dtype=torch.float64, requires_grad=True)
+@pytest.mark.parametrize("spread", [1.0, 100.0])
+def test_logsumexp_by_depth_equals_torch_and_marks_what_is_empty(spread: float) -> None:
+    draw = torch.Generator().manual_seed(0)
+    scores = spread * torch.randn(2, 5, dtype=torch.float64, generator=draw)
+    scores.requires_grad_()
     depths = torch.tensor([[0, 2, 2, 0, 2], [1, 1, 1, 1, 1]])
     sums = logsumexp_by_depth(scores, depths, 3)
     torch.testing.assert_close(sums[0, 2], scores[0, [1, 2, 4]].logsumexp(0))

@@ -14,18 +14,27 @@ NOTHING = -1e30
 _SPREAD = 16
 
 
+#: How far apart scores may lie for one softmax of them all to lose none, e^-60 being far from 0.
+_FAR = 60
+
+
 class _LogSumExpByDepth(torch.autograd.Function):
     """The sum of exponentials of each bin of each row; composed of plain steps it costs twice."""
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor, bins: Tensor, count: int) -> Tensor:
-        peaks = scores.new_full((len(scores), count), NOTHING)
-        peaks = peaks.scatter_reduce_(1, bins, scores, "amax")
-        terms = peaks.gather(1, bins)
-        torch.sub(scores, terms, out=terms).exp_()
-        total = torch.zeros_like(peaks).scatter_add_(1, bins, terms)
+        peaks = scores.amax(1, keepdim=True)
+        if bool((peaks - scores.amin(1, keepdim=True)).max() > _FAR):
+            peaks = scores.new_full((len(scores), count), NOTHING)
+            peaks = peaks.scatter_reduce_(1, bins, scores, "amax")
+            terms = (scores - peaks.gather(1, bins)).softmax(1)
+        else:
+            terms = scores.softmax(1)
+        total = scores.new_zeros(len(scores), count).scatter_add_(1, bins, terms)
         ctx.save_for_backward(bins, terms, total)
-        return torch.where(total > 0, total.log() + peaks, NOTHING)
+        # The largest term is 1 / sum of e^(score - its peak).
+        logs = (total / terms.amax(1, keepdim=True)).log() + peaks
+        return torch.where(total > 0, logs, NOTHING)
 
     @staticmethod
     @once_differentiable

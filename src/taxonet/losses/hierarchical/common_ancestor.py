@@ -1,6 +1,7 @@
 """What the lowest common ancestor of the target and every node is, in one pass down the tree."""
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -49,26 +50,36 @@ def at_common_ancestors_of_leaves(taxonomy: Taxonomy, paths: Tensor, values: Ten
 
 def levels_of_common_ancestors(taxonomy: Taxonomy, paths: Tensor, values: Tensor) -> list[Tensor]:
     """Return the columns of `at_common_ancestors` depth by depth, ``(B, nodes)`` each."""
-    index = tree_index(taxonomy, values.device)
-    sizes = torch.tensor(index.level_sizes[: paths.shape[1]], device=paths.device)
-    places = paths - (sizes.cumsum(0) - sizes)
+    way = _way_down(taxonomy, values.device)
+    first, sizes = way.first[: paths.shape[1]], way.sizes[: paths.shape[1]]
     # The path of a shallower target ends above: its repeated node goes to a column too many.
-    places = torch.where(places >= 0, places, sizes)
-    carried, levels = values[:, :1], [values[:, :1]]
-    for depth, parents in enumerate(_parents_and_one(taxonomy, values.device), start=1):
+    places = torch.split(torch.where(paths >= first, paths - first, sizes), 1, dim=1)
+    own = torch.split(values, 1, dim=1)
+    carried, levels = own[0], [own[0]]
+    for depth, parents in enumerate(way.parents, start=1):
         carried = carried.index_select(1, parents)
-        if depth < paths.shape[1]:
-            carried.scatter_(1, places[:, depth : depth + 1], values[:, depth : depth + 1])
+        if depth < len(own):
+            carried.scatter_(1, places[depth], own[depth])
         levels.append(carried[:, :-1])
     return levels
 
 
+class _WayDown(NamedTuple):
+    first: Tensor
+    """The first node of each depth."""
+    sizes: Tensor
+    """The number of nodes of each depth."""
+    parents: list[Tensor]
+    """The parents of each depth's nodes within the depth above, and any one more."""
+
+
 @lru_cache(maxsize=16)
-def _parents_and_one(taxonomy: Taxonomy, device: torch.device) -> list[Tensor]:
-    """Return the parents of each depth's nodes within the depth above, and any one more."""
+def _way_down(taxonomy: Taxonomy, device: torch.device) -> _WayDown:
     with torch.inference_mode(False):
         index = tree_index(taxonomy, device)
-        return [torch.cat((parents, parents[-1:])) for parents in index.parent_in_level]
+        sizes = torch.tensor(index.level_sizes, device=device)
+        parents = [torch.cat((level, level[-1:])) for level in index.parent_in_level]
+        return _WayDown(sizes.cumsum(0) - sizes, sizes, parents)
 
 
 def depths_of_common_ancestors(taxonomy: Taxonomy, paths: Tensor) -> Tensor:

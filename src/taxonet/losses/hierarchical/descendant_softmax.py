@@ -86,9 +86,10 @@ class DescendantSoftmaxLoss(HierarchicalLoss):
 
     def _against_cousins(self, scores: Tensor, paths: Tensor) -> Tensor:
         length = paths.shape[1]
-        # The path itself goes to a depth of its own, so that only what turns off it is left.
-        depths = depths_of_common_ancestors(self.taxonomy, paths).scatter_(1, paths, length)
-        turning = logsumexp_by_depth(scores, depths, length + 1)
-        cousins = turning[:, : length - 1].logcumsumexp(1)
-        below_root = log1p_exp(cousins - scores.gather(1, paths[:, 1:]))
+        depths = depths_of_common_ancestors(self.taxonomy, paths)
+        # The nodes of the path go to depths of their own, so that only what turns off it is left.
+        depths.scatter_(1, paths, depths.gather(1, paths) + length)
+        sums = logsumexp_by_depth(scores, depths, 2 * length)
+        turning, path = torch.split(sums, length, dim=1)
+        below_root = log1p_exp(turning[:, :-1].logcumsumexp(1) - path[:, 1:])
         return torch.cat((torch.zeros_like(scores[:, :1]), below_root), dim=1)

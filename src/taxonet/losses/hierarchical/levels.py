@@ -90,6 +90,48 @@ class Level(nn.Module):
         return place, self.nodes[place] == ancestor
 
 
+class SideBySide(nn.Module):
+    """Levels as the columns of one table: all nodes, then again the leaves above each level.
+
+    Args:
+        taxonomy: The tree, of n nodes.
+        levels: Some of its levels.
+    """
+
+    again: Tensor
+    left_out: Tensor
+
+    def __init__(self, taxonomy: Taxonomy, levels: Sequence[Level]) -> None:
+        super().__init__()
+        depths = [level.depth for level in levels]
+        above = [level.nodes[level.nodes < level.first] for level in levels]
+        of_level = torch.isin(torch.from_numpy(taxonomy.depth.copy()), torch.tensor(depths))
+        self.depths = depths
+        self.nodes = len(taxonomy)
+        self.sizes = [_size(level) for level in taxonomy.level_slices] + [len(a) for a in above]
+        self.register_buffer("again", torch.cat([*above, torch.arange(0)]), persistent=False)
+        self.register_buffer("left_out", torch.nonzero(~of_level)[:, 0], persistent=False)
+
+    def table(self, scores: Tensor) -> Tensor:
+        """Return the columns ``(B, n + leaves above levels)``, -inf for nodes of no level."""
+        columns = torch.cat((scores, scores.index_select(1, self.again)), dim=1)
+        return columns.index_fill_(1, self.left_out, -torch.inf)
+
+    def levels(self, table: Tensor) -> list[list[Tensor]]:
+        """Return the columns of each level, as one or two views of the table."""
+        parts = torch.split(table, self.sizes, dim=1)
+        above = parts[len(parts) - len(self.depths) :]
+        return [
+            [part for part in (parts[depth], more) if part.shape[1] > 0]
+            for depth, more in zip(self.depths, above, strict=True)
+        ]
+
+    def summed(self, table: Tensor) -> Tensor:
+        """Return the columns of each node, summed ``(B, n)``."""
+        nodes, again = torch.split(table, [self.nodes, len(self.again)], dim=1)
+        return nodes.index_add_(1, self.again, again)
+
+
 def split_by_depth(taxonomy: Taxonomy, scores: Tensor) -> tuple[Tensor, ...]:
     """Return the node scores ``(B, n)`` of each depth, the root's first."""
     return torch.split(scores, tree_index(taxonomy, scores.device).level_sizes, dim=1)

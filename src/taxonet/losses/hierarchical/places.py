@@ -69,6 +69,8 @@ class Places:
         for level, own, part in zip(levels, self.leaves_in_level, parts, strict=True):
             if len(own) == len(level):
                 level.copy_(part)
+            elif len(own) == 0:
+                level.zero_()
             else:
                 level.zero_().index_copy_(0, own, part)
 

@@ -39,7 +39,8 @@ def frontier(taxonomy: Taxonomy, cut: Tensor) -> Tensor:
     index = tree_index(taxonomy, cut.device)
     ends = cut.clone()
     ends[0] = False
-    ends[places_of(taxonomy, cut.device).leaves] = True
+    # As bytes, which torch joins several times faster than truths.
+    ends.view(torch.uint8).bitwise_or_(index.is_leaf.view(torch.uint8).unsqueeze(1))
     levels = torch.split(ends, index.level_sizes)
     reached = [torch.ones_like(levels[0])]
     for own, parents in zip(levels, index.parent_in_level, strict=False):
@@ -148,17 +149,17 @@ class RandomCutLoss(HierarchicalLoss):
         numbers = torch.empty(-(-count // 4), dtype=torch.int64, device=generator.device)
         bits = numbers.random_(generator=generator).view(torch.int16)[:count] & 0x7FFF
         cut = torch.zeros(len(self.taxonomy), images, dtype=torch.bool, device=generator.device)
-        drawn = (bits < round(self.cut_probability * 2**15)).view(-1, images)
-        return cut.index_copy_(0, self.inner.to(cut.device), drawn)
+        # Compared in place, and turned to truths after, it takes a third of the time.
+        drawn = bits.lt_(round(self.cut_probability * 2**15)).bool()
+        cut[self.inner.to(cut.device)] = drawn.view(-1, images)
+        return cut
 
     def losses_of_cut(self, scores: Tensor, target_nodes: Tensor, cut: Tensor) -> Tensor:
         """Return the loss of each image ``(B,)`` for the cuts of `draw`."""
         shared = shared_scores(self.taxonomy, scores)
-        # Adding is several times faster than choosing where a mask says so.
-        closed = frontier(self.taxonomy, cut).T.to(
-            shared.dtype, memory_format=torch.contiguous_format
-        )
-        open_scores = closed.sub_(1).mul_(-NOTHING).add_(shared)
+        closed = frontier(self.taxonomy, cut).logical_not_().T.contiguous()
+        # Adding bytes is several times faster than choosing where a mask says so.
+        open_scores = shared.add_(closed.view(torch.uint8), alpha=NOTHING)
         node, image = self._comparable(target_nodes)
         logs = picked_log_softmax(open_scores, image, node)
         return -segment_logsumexp(logs, image, len(scores))

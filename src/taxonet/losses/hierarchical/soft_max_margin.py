@@ -9,7 +9,7 @@ from torch import Tensor
 from taxonet.errors import ConfigError
 from taxonet.losses.checks import check_number
 from taxonet.losses.hierarchical.base import HierarchicalLoss
-from taxonet.losses.hierarchical.common_ancestor import levels_of_common_ancestors
+from taxonet.losses.hierarchical.common_ancestor import at_common_ancestors
 from taxonet.losses.hierarchical.node_softmax import subtree_probabilities
 from taxonet.losses.hierarchical.picked import picked_log_softmax
 from taxonet.registry import HIERARCHICAL_LOSSES
@@ -75,13 +75,10 @@ class SoftMaxMarginLoss(HierarchicalLoss):
         """Return the cross entropy of each image after the margins ``(B,)``."""
         paths, _ = paths_to(self.taxonomy, target_nodes)
         heights = self.tau * self.heights.to(scores)
-        common = levels_of_common_ancestors(self.taxonomy, paths, heights[paths])
         # The target's own tau h(y) is the same for all nodes and cancels in the softmax.
-        margined = scores + heights
-        for level, of_level in zip(self.taxonomy.level_slices, common, strict=True):
-            margined[:, level].sub_(of_level, alpha=2)
+        margins = at_common_ancestors(self.taxonomy, paths, -2 * heights[paths]).add_(heights)
         rows = torch.arange(len(scores), device=scores.device)
-        return -picked_log_softmax(margined, rows, target_nodes)
+        return -picked_log_softmax(scores + margins, rows, target_nodes)
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """Return the softmax over all nodes, summed upwards ``(B, n)``."""
