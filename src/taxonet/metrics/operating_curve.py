@@ -76,8 +76,8 @@ class OperatingCurve:
     enough confidence is named the root: correct, of recall 0 (1 where the truth tells nothing)
     and precision 1.
 
-    The memory is that of one block of images, 48 bytes an image and 40 a step, a handful for each image;
-    with ``bins`` it is fixed. The time is O(n) an image.
+    The memory is that of one block of images, 48 bytes an image, and 40 bytes a step, of which an
+    image has a handful; with ``bins`` it is fixed. The time is O(n) an image.
 
     Args:
         taxonomy: The tree, n nodes.
