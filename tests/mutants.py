@@ -332,7 +332,7 @@ _TREE = (
     ),
     *_of(
         "inference/learned_diffusion.py",
-        "training/test_fit_diffusion.py",
+        "inference/test_learned_diffusion.py",
         ("logs - logs.mean(dim=1, keepdim=True)", "logs - logs.mean()"),
     ),
     *_of(

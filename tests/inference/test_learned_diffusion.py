@@ -142,12 +142,13 @@ def test_the_map_of_ancestors_is_the_dense_map_without_its_other_entries() -> No
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
 def test_scores_for_a_map_are_finite_and_keep_the_softmax(dtype: torch.dtype) -> None:
-    probs = torch.tensor([[1.0, 0.75, 0.25, 0.5, 0.25, 0.0]], dtype=dtype)
-    scores = centred_log_probs(probs)
+    probs = [[1.0, 0.75, 0.25, 0.5, 0.25, 0.0], [1.0, 1.0, 0.5, 0.25, 0.25, 0.25]]
+    scores = centred_log_probs(torch.tensor(probs, dtype=dtype))
     assert bool(scores.isfinite().all())
-    assert float(scores.mean().abs()) < 1e-5
+    torch.testing.assert_close(scores.mean(1), torch.zeros(2, dtype=scores.dtype))
     leaves = scores[:, 2:5].softmax(1)
-    torch.testing.assert_close(leaves, torch.tensor([[0.25, 0.5, 0.25]], dtype=scores.dtype))
+    expected = torch.tensor([[0.25, 0.5, 0.25], [0.5, 0.25, 0.25]], dtype=scores.dtype)
+    torch.testing.assert_close(leaves, expected)
 
 
 @pytest.mark.parametrize("form", FORMS)
