@@ -125,7 +125,7 @@ class RowTraining:
                 place[: len(rows)] = self.augment(self.images.train_images[rows], draws)
             self.labels[: len(order)] = self.images.train_targets[order]
             if self.reweighting is not None:
-                self.reweighting.start_epoch(self.epoch)
+                self.reweighting.start_epoch(self.epoch, self.class_weights.device)
                 chosen = self.loss.class_weights
                 self.class_weights.copy_(torch.ones(()) if chosen is None else chosen)
                 self.loss.reweight(self.class_weights)  # the same tensor always: graphs hold it

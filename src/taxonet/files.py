@@ -67,6 +67,9 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o755)
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                _flush_to_disk(file)
         if path.exists():
             # A folder cannot replace a non-empty one in one step: move the old one aside first.
             old = path.with_name(f".{path.name}.old")

@@ -368,6 +368,22 @@ def test_parquet_with_an_order_keeps_the_first_of_each_class(tmp_path: Path) -> 
     assert found.split("test").taxon_counts() == dict.fromkeys(NAMES10, 1)
 
 
+def test_labels_that_are_numbers_stand_in_their_order(tmp_path: Path) -> None:
+    rows = [(str(label), rank) for label in range(100) for rank in range(500)]
+    columns: dict[str, list[Any]] = {
+        "label": [label for label, _ in rows],
+        "image": [b"x"] * len(rows),
+        "order": [rank for _, rank in rows],
+    }
+    write_parquet(tmp_path / "cifar100-train.parquet", columns)
+    names = [str(label) for label in range(100)]
+    write_parquet(tmp_path / "cifar100-test.parquet", {"label": names, "image": [b"x"] * 100})
+    found = cifar100_lt(tmp_path, imbalance=100, check_counts=False).images
+    counts = found.split("train").taxon_counts()
+    profile = exponential_profile(500, 100, 100)
+    assert [counts[str(label)] for label in range(100)] == profile.tolist()
+
+
 def test_parquet_without_an_order_is_shuffled_by_the_seed(tmp_path: Path) -> None:
     parquet10(tmp_path, each=10, order=False)
     cuts = [

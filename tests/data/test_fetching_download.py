@@ -253,6 +253,25 @@ def test_a_part_that_is_whole_needs_no_server(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.bin"]
 
 
+def test_what_is_killed_while_it_verifies_is_not_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "http://127.0.0.1:9/a.bin"
+    (tmp_path / "a.bin.part").write_bytes(CONTENT)
+    note = {"url": url, "etag": None, "total": len(CONTENT)}
+    (tmp_path / "a.bin.part.json").write_text(json.dumps(note), encoding="utf-8")
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules[download.__module__], "digest_of", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            download(remote(url, checksum=SHA256), tmp_path / "a.bin")
+    download(remote(url, checksum=SHA256), tmp_path / "a.bin")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.bin"]
+
+
+def _interrupted(*_: object) -> str:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("note", ["", "[]", '{"url": 1}', "no JSON"])
 def test_a_part_with_a_damaged_note_starts_again(tmp_path: Path, note: str) -> None:
     (tmp_path / "a.bin.part").write_bytes(b"whatever this was")

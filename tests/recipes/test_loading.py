@@ -104,6 +104,28 @@ def test_the_options_of_another_part_do_not_leak() -> None:
     assert same == {"base_margin_cos": 0.15, "scale": 16, "regularisation": 1.0}
 
 
+def test_options_of_parts_inside_sections_do_not_leak_either() -> None:
+    stage = "second_stage={stage: {name: crt, learning_rate: 0.5, epochs: 30}}"
+    recipe = load_recipe("cross_entropy", [stage, "second_stage.stage={name: max_norm}"])
+    assert recipe.second_stage is not None
+    assert recipe.second_stage.stage == PartChoice(name="max_norm")
+    contrast = load_recipe("method/supcon", ["contrast.loss.temperature=0.3"])
+    other = load_recipe("method/supcon", ["contrast.loss.name=dro"])
+    assert contrast.contrast is not None
+    assert other.contrast is not None
+    assert contrast.contrast.loss.options["temperature"] == 0.3
+    assert other.contrast.loss == PartChoice(name="dro")
+
+
+def test_an_optimiser_keeps_its_rate_under_another_name(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: [protocol/taxonet, method/ce]\n", encoding="utf-8")
+    before = load_recipe(path).optimiser
+    after = load_recipe(path, ["optimiser.name=adamw"]).optimiser
+    assert before.learning_rate == 0.01
+    assert after == before.model_copy(update={"name": "adamw"})
+
+
 def test_the_order_of_overrides_makes_no_difference() -> None:
     one = load_recipe("taxonet", ["loss.name=am_softmax", "loss.margin_cos=0.2", "epochs=2"])
     other = load_recipe("taxonet", ["loss.margin_cos=0.2", "epochs=2", "loss.name=am_softmax"])
@@ -251,6 +273,12 @@ def test_a_part_may_be_its_name_alone_and_take_options_later(tmp_path: Path) -> 
             "selection and mixing each decide what a batch holds",
         ),
         (["reweighting={from_epoch: 9}", "epochs=5"], "it would never act"),
+        (["schedule={name: steps}"], "steps needs milestones"),
+        (["schedule={milestones: [3]}"], "a cosine has no milestones"),
+        (["schedule={name: steps, milestones: [8, 6]}"], "milestones must rise"),
+        (["schedule={name: steps, milestones: [0]}"], "milestones must rise from above 0"),
+        (["optimiser.nesterov=true", "optimiser.momentum=0"], "set momentum above 0"),
+        (["transfer={similarity: names.csv}"], "set similar to how many"),
     ],
 )
 def test_what_cannot_work_together_is_refused(overrides: list[str], says: str) -> None:

@@ -125,7 +125,7 @@ def learn(recipe: Recipe, objective: Objective, *, steps: int) -> list[float]:
     for epoch in range(recipe.epochs):
         objective.start_epoch(epoch)
         if late is not None:
-            late.start_epoch(epoch)
+            late.start_epoch(epoch, torch.device("cpu"))
         for step, draws in enumerate(plan.batches(epoch)):
             if len(losses) == steps:
                 return losses

@@ -16,6 +16,7 @@ from taxonet.data.sources import open_images
 from taxonet.data.table import ImageTable
 from taxonet.errors import ConfigError, DataError, TaxonomyError
 from taxonet.recipes import load_recipe
+from taxonet.recipes.verbs import TrainConfig
 from taxonet.training import train
 from tests.small_set import SPECIES, TRAIN, config, write_set
 
@@ -35,6 +36,29 @@ from tests.small_set import SPECIES, TRAIN, config, write_set
         (("loss.margin_cos=0.1",), r"'cross_entropy' has no option 'margin_cos'"),
         (("augment={name: croop_flip}",), r"Did you mean 'crop_flip'"),
         (("model.backbone=resnet33",), r"resnet33"),
+        (
+            ("loss={name: ace, most_images: [8]}", "model.experts=3"),
+            r"is for 2 experts, and the model has 3: set model.experts=2",
+        ),
+        (
+            ("model.backbone=vit_tiny_patch16_224",),
+            r"'vit_tiny_patch16_224' cannot look at images of 32 pixels .*set model.image_size",
+        ),
+        (
+            ("loss=am_softmax", "model={head: cosine, experts: 2}", "selection={}"),
+            r"needs the embedding of one network.*Set model.experts=1",
+        ),
+        (
+            (
+                "loss=soft_max_margin",
+                "transfer={similar: 1, similarity: prototypes, tail_shots: 9}",
+            ),
+            r"compares one vector a class.*set transfer.similarity to taxonomy",
+        ),
+        (
+            ("model.fit=pad", "augment=shift_flip"),
+            r"model.fit=pad is for photos of any shape, and 'shift_flip' takes",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_written(
@@ -43,6 +67,35 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
     with pytest.raises(ConfigError, match=message):
         train(config(photos, tmp_path / "run", *changes))
     assert not (tmp_path / "run").exists()
+
+
+def test_nothing_of_the_users_is_replaced(photos: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for name in ("recipe.yaml", "split.csv", "epoch-1.safetensors"):
+        (mine / name).write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigError, match="is no empty folder"):
+        train(config(photos, mine))
+    assert {path.read_text(encoding="utf-8") for path in mine.iterdir()} == {"mine"}
+
+
+def test_shares_for_photos_without_splits_are_refused(photos: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(photos / "images.csv").drop(columns="split")
+    table["image"] = [str(photos / image) for image in table["image"]]
+    table.to_csv(tmp_path / "images.csv", index=False)
+    given = config(photos, tmp_path / "run").model_dump(exclude_unset=True)
+    asked = TrainConfig(**given | {"images": tmp_path / "images.csv", "val_share": 0})
+    with pytest.raises(ConfigError, match="val_share: these photos have no splits"):
+        train(asked)
+
+
+def test_a_class_that_cannot_be_read_does_not_cost_the_run(tmp_path: Path) -> None:
+    photos = write_set(tmp_path / "photos", train={**TRAIN, "Acer saccharum": 1})
+    (photos / "images" / "Acer_saccharum_train_0.png").write_bytes(b"no image")
+    changes = ("second_stage={stage: ncm}", "epochs=1")
+    result = train(config(photos, tmp_path / "run", *changes, broken_share=1.0))
+    assert "The second stage was left out" in result.notes[0]
+    assert TaxonClassifier.load(result.classifier).parts.recipe.second_stage is None
 
 
 def test_random_selection_goes_with_any_loss(photos: Path, tmp_path: Path) -> None:

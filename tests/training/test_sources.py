@@ -1,5 +1,6 @@
 """A run from the name of a recipe that names its data."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,22 @@ def test_a_recipe_without_data_asks_for_photos(tmp_path: Path) -> None:
 def test_two_recipes_are_one_too_many() -> None:
     with pytest.raises(ConfigError, match="Give photos, or one recipe"):
         open_sources(config(recipe="taxonet"))
+
+
+def test_a_folder_of_a_benchmark_set_beside_photos_is_refused(photos: Path) -> None:
+    given = TrainConfig(images=photos / "images.csv", data_folder=photos)
+    with pytest.raises(ConfigError, match="--data-folder says where the benchmark set"):
+        open_sources(given)
+
+
+def test_photos_may_lie_in_a_folder_named_as_a_recipe(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(photos, tmp_path / "am_softmax")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "am_softmax" / "images.csv").rename(tmp_path / "am_softmax" / "other.txt")
+    (tmp_path / "am_softmax" / "images").rename(tmp_path / "am_softmax" / "Rosa canina")
+    assert len(open_sources(TrainConfig(images=Path("am_softmax"))).images) == 100
 
 
 def test_photos_come_with_the_usual_recipe(photos: Path) -> None:

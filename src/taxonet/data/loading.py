@@ -47,6 +47,29 @@ class Batch(NamedTuple):
     part: Tensor
     broken: list[Broken]
 
+    def with_every_view(self) -> "Batch":
+        """Leave out the images of which not every part of the batch could be read.
+
+        A read may fail once and not the next time. What is left has the same images in the same
+        order in every part.
+
+        Examples:
+            >>> rows, part = torch.tensor([4, 7, 4, 7, 7]), torch.tensor([0, 0, 1, 1, 2])
+            >>> Batch(torch.zeros(5, 3, 1, 1), rows, part, []).with_every_view().rows.tolist()
+            [7, 7, 7]
+        """
+        if len(self.rows) == 0:
+            return self
+        size = int(self.rows.max()) + 1
+        counts = torch.stack(
+            [
+                torch.bincount(self.rows[self.part == part], minlength=size)
+                for part in torch.unique(self.part)
+            ]
+        )
+        kept = (counts == counts[0]).all(dim=0)[self.rows]
+        return Batch(self.images[kept], self.rows[kept], self.part[kept], self.broken)
+
 
 class ImageDataset(Dataset[Sample | Broken]):
     """Reads, decodes and transforms the image of a draw.

@@ -25,7 +25,7 @@ _SIDE_OF_CIFAR = 32
 def keyed(transform: Transform, image: Tensor, *key: int | str) -> Tensor:
     """Apply a transform whose randomness depends on the key alone.
 
-    Torch's global random state is as before afterwards.
+    Torch's global random state on the CPU is as before afterwards.
 
     Examples:
         >>> flip = v2.RandomHorizontalFlip()

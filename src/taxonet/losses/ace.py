@@ -122,6 +122,11 @@ class ACELoss(ExpertLoss):
         own_images = (expert_classes * counts).sum(1)
         self.register_buffer("learning_rate_factors", (own_images / counts.sum()).float())
 
+    @property
+    def experts(self) -> int:
+        """One more than there are bounds."""
+        return len(self.expert_classes)
+
     def joint(self, scores_of_experts: Sequence[Tensor], target: Tensor) -> Tensor:
         """Return the loss of a checked batch, a scalar."""
         losses = []

@@ -40,6 +40,11 @@ class ExpertLoss(nn.Module, ABC):
     takes: Literal["logits", "cosines"]
     scale: float
 
+    @property
+    def experts(self) -> int | None:
+        """The number of experts that the loss is for; None for any from 2."""
+        return None
+
     def __init__(self, class_counts: ClassCounts) -> None:
         super().__init__()
         self.classes = len(check_class_counts(class_counts))

@@ -113,7 +113,8 @@ def _timm_model(name: str, *, pretrained: bool) -> nn.Module:
             raise
         raise CheckpointError(
             f"The pretrained weights of {name!r} could not be fetched ({error}). With a network "
-            "connection, try again; without, give weights_file a local file of weights."
+            "connection, try again; without, put them into timm's cache, or train from scratch "
+            "(model.weights=none)."
         ) from error
 
 

@@ -14,6 +14,8 @@ from pydantic_core import ErrorDetails
 from taxonet.errors import ConfigError, did_you_mean
 from taxonet.recipes.schema import Recipe
 
+_OF_ONE_KIND = frozenset({"optimiser", "schedule", "mixing"})
+
 
 def preset_names() -> list[str]:
     """Return the names of the recipes that come with taxonet.
@@ -53,7 +55,7 @@ def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         >>> load_recipe("taxonet", ["epochs=3", "loss.base_margin_cos=0.2"]).epochs
         3
     """
-    content = _replace_parts(_read(source), read_overrides(overrides))
+    content = _merge(_read(source), read_overrides(overrides))
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
@@ -116,7 +118,7 @@ def _read(source: str | Path, seen: tuple[str, ...] = ()) -> dict[str, Any]:
         for parent in (given if isinstance(given, list) else [given])
     ]
     ancestry = (_read(parent, (*seen, name)) for parent in parents)
-    return reduce(_replace_parts, [*ancestry, content])
+    return reduce(_merge, [*ancestry, content])
 
 
 def _names_below(folder: Traversable, prefix: str = "") -> Iterator[str]:
@@ -146,27 +148,19 @@ def _merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]
         old = merged.get(key)
         if isinstance(old, str) and isinstance(value, dict):
             old = {"name": old}  # a part by its name alone, whose options change
-        if isinstance(old, dict) and isinstance(value, dict):
+        if isinstance(old, dict) and isinstance(value, dict) and not _is_another(key, old, value):
             value = _merge(old, value)
         merged[key] = value
     return merged
 
 
-def _replace_parts(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge, but where another part is named, drop the options of the old one.
+def _is_another(key: str, part: Mapping[str, Any], change: Mapping[str, Any]) -> bool:
+    """Say whether a change names another part, for which the options of the old one are not meant.
 
-    They would leak into a part that they were not meant for.
+    The sections in `_OF_ONE_KIND` have a name too, but the same options whatever it is.
     """
-    kept = {key: value for key, value in base.items() if not _is_another(value, change.get(key))}
-    return _merge(kept, change)
-
-
-def _is_another(part: Any, change: Any) -> bool:
-    if isinstance(part, str) and isinstance(change, dict):
-        part = {"name": part}
-    if not isinstance(part, dict) or not isinstance(change, dict):
-        return False
-    return "name" in change and change["name"] != part.get("name")
+    named = part.get("name")
+    return key not in _OF_ONE_KIND and named is not None and change.get("name", named) != named
 
 
 def _override(text: str) -> dict[str, Any]:

@@ -136,6 +136,12 @@ class TransferRecipe(Section):
         PartChoice(name="reversed"), description="What draws the tail batch."
     )
 
+    @model_validator(mode="after")
+    def _uses_what_it_is_given(self) -> Self:
+        if self.similarity != "taxonomy" and self.similar is None:
+            raise ValueError("similarity chooses among similar classes: set similar to how many.")
+        return self
+
 
 class ContrastRecipe(Section):
     """A contrastive loss on two further views of each image, beside the loss of the recipe.
@@ -183,6 +189,12 @@ class OptimiserRecipe(Section):
     nesterov: bool = Field(False, description="Nesterov's form of momentum (SGD).")
     clip_norm: float | None = Field(None, gt=0, description="Largest gradient norm; none: no clip.")
 
+    @model_validator(mode="after")
+    def _has_momentum_to_look_ahead_with(self) -> Self:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov looks ahead along the momentum: set momentum above 0.")
+        return self
+
 
 class ScheduleRecipe(Section):
     """Learning rate over time: a linear warm-up, then half a cosine, or steps down."""
@@ -194,6 +206,16 @@ class ScheduleRecipe(Section):
     factor: float = Field(0.1, gt=0, le=1, description="What a step multiplies the rate by.")
     warmup_epochs: float = Field(1.0, ge=0, description="Epochs of linear warm-up.")
     floor: float = Field(0.0, ge=0, le=1, description="Where the cosine ends, as a share.")
+
+    @model_validator(mode="after")
+    def _has_its_milestones(self) -> Self:
+        if self.name == "steps" and not self.milestones:
+            raise ValueError("steps needs milestones, the epochs after which the rate falls.")
+        if self.name == "cosine" and self.milestones:
+            raise ValueError("a cosine has no milestones: set name to steps, or leave them out.")
+        if list(self.milestones) != sorted(self.milestones) or min(self.milestones, default=1) <= 0:
+            raise ValueError(f"milestones must rise from above 0, got {list(self.milestones)}.")
+        return self
 
 
 class Recipe(Section):

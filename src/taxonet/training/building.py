@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from taxonet.classifier.reading import TreeReading, reading_of
@@ -49,6 +50,7 @@ def build(recipe: Recipe, data: TrainingData) -> tuple[Network, TrainingLoss]:
         experts=recipe.model.experts,
         pretrained=recipe.model.weights == "pretrained",
     )
+    _check_image_size(network, recipe)
     if network.head.kind != loss.takes:
         raise ConfigError(
             f"The loss {recipe.loss.name!r} takes {loss.takes}, and the head "
@@ -57,12 +59,27 @@ def build(recipe: Recipe, data: TrainingData) -> tuple[Network, TrainingLoss]:
         )
     network.head.scale = loss.scale
     if recipe.selection is not None and recipe.selection.keep == "lowest_norm":
-        check_selection(loss)
+        check_selection(loss, experts=recipe.model.experts)
     if recipe.second_stage is not None:
         choice = recipe.second_stage.stage
         stage: SecondStage = SECOND_STAGES.build(choice.name, choice.options)
         stage.check_head(network.head)
     return network, loss
+
+
+@torch.no_grad()
+def _check_image_size(network: Network, recipe: Recipe) -> None:
+    """Show the network one black image: some backbones take one size of images only."""
+    size = recipe.model.image_size
+    network.eval()
+    try:
+        network(torch.zeros(1, 3, size, size))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"The backbone {recipe.model.backbone!r} cannot look at images of {size} pixels "
+            f"({error}): set model.image_size to what it was made for, or choose another backbone."
+        ) from None
+    network.train()
 
 
 def _build_loss(recipe: Recipe, counts: NDArray[np.int64] | Sequence[int]) -> TrainingLoss:
@@ -74,6 +91,11 @@ def _build_loss(recipe: Recipe, counts: NDArray[np.int64] | Sequence[int]) -> Tr
                 "model.experts=3, or choose a loss that `taxonet list losses` prints."
             )
         expert_loss: ExpertLoss = EXPERT_LOSSES.build(name, recipe.loss.options, counts)
+        if expert_loss.experts not in {None, experts}:
+            raise ConfigError(
+                f"The loss {name!r} with these options is for {expert_loss.experts} experts, and "
+                f"the model has {experts}: set model.experts={expert_loss.experts}."
+            )
         return expert_loss
     loss: Loss = LOSSES.build(name, recipe.loss.options, counts)
     return loss

@@ -143,12 +143,14 @@ class Trainer:
     def _run_epoch(self, progress: Progress) -> None:
         self.objective.train()
         if self.reweighting is not None:
-            self.reweighting.start_epoch(self.position.epoch)
+            self.reweighting.start_epoch(self.position.epoch, self.accelerator.device)
         if self.position.step == 0:
             self._bare_objective.start_epoch(self.position.epoch)
         plan = self.plan.batches(self.position.epoch, self.position.step)
         for batch in make_loader(self.dataset, plan, workers=self.settings.workers):
             self._note_broken(batch)
+            if batch.broken and self._bare_objective.compares_views:
+                batch = batch.with_every_view()
             # BatchNorm cannot learn from one image; broken photos can leave a batch that short.
             # Where one process must pass, all do: a gradient is a meeting of all.
             (too_short,) = any_of(self.accelerator, int((batch.part == 0).sum()) < 2)
@@ -166,7 +168,7 @@ class Trainer:
             batch.images.to(device),
             self.targets[batch.rows].to(device),
             batch.part.to(device),
-            keep=recipe.batch_size,
+            keep=min(recipe.batch_size, int((batch.part == 0).sum()) + len(batch.broken)),
             key=key,
         )
         if not torch.isfinite(output.loss):

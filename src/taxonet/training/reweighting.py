@@ -50,9 +50,13 @@ class Reweighting:
             )
         assert isinstance(loss, Loss | RIDELoss)
         self._loss = loss
-        self._first = choice.from_epoch or round(_USUAL_SHARE * epochs) + 1
+        self._first = choice.from_epoch or min(round(_USUAL_SHARE * epochs) + 1, epochs)
         self._weights = class_balanced_weights(class_counts, choice.beta).to(torch.float32)
 
-    def start_epoch(self, epoch: int) -> None:
-        """Set the weights of an epoch, from 0."""
-        self._loss.reweight(self._weights if epoch + 1 >= self._first else None)
+    def start_epoch(self, epoch: int, device: torch.device) -> None:
+        """Set the weights of an epoch, from 0, on the device of the network.
+
+        Processes that train together exchange the buffers of a loss, and cannot do so elsewhere.
+        """
+        weighted = epoch + 1 >= self._first
+        self._loss.reweight(self._weights.to(device) if weighted else None)

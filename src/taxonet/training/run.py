@@ -17,9 +17,10 @@ from taxonet.classifier import (
     TrailPoint,
     write_trail,
 )
+from taxonet.data.table import ImageTable
 from taxonet.devices import pick_device
-from taxonet.errors import ConfigError
-from taxonet.files import atomic_folder, write_json, write_text
+from taxonet.errors import ConfigError, DataError
+from taxonet.files import atomic_folder, require_free, write_json, write_text
 from taxonet.models import Network
 from taxonet.models import preprocessing as colours_of
 from taxonet.recipes import Recipe, dump_recipe
@@ -32,6 +33,7 @@ from taxonet.training.data import TrainingData, open_training_data
 from taxonet.training.index import write_index
 from taxonet.training.refit import fit_second_stage
 from taxonet.training.sources import open_sources
+from taxonet.version import __version__
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
     """
     _check_folder(config)
     sources = open_sources(config)
+    _check_shares(config, sources.images)
     recipe = sources.recipe
     accelerator = _accelerator(config.device, precision=recipe.precision)
     data = open_training_data(
@@ -90,6 +93,7 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
     # Or a slow process would find the folder taken, by the first one of its own run.
     accelerator.wait_for_everyone()
     if accelerator.is_main_process and not config.resume:
+        write_json(config.out / _MARK, {"taxonet": __version__})
         write_text(config.out / "recipe.yaml", dump_recipe(recipe))
         # Bytes inside a table need a format that can hold them.
         suffix = "csv" if data.table.blobs is None else "parquet"
@@ -98,10 +102,18 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
         sys.stderr.write(f"{trainer.about}\n")
     position = trainer.fit()
     trail: list[TrailPoint] = []
+    left_out: list[str] = []
     if accelerator.is_main_process and recipe.second_stage is not None:
-        trail = fit_second_stage(
-            recipe, data, network, workers=config.workers, show_progress=show_progress
-        )
+        try:
+            trail = fit_second_stage(
+                recipe, data, network, workers=config.workers, show_progress=show_progress
+            )
+        except DataError as error:
+            # The backbone is trained, and must not be lost for the head that comes after it.
+            left_out.append(
+                _WITHOUT_STAGE.format(error=error, classifier=config.out / "classifier")
+            )
+            recipe = recipe.model_copy(update={"second_stage": None})
     classifier = _classifier(recipe, data, network, device=config.device)
     if accelerator.is_main_process:
         if position.broken:
@@ -118,9 +130,18 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
         kept_epoch=_kept_epoch(recipe, position) + 1,
         val_macro_recall=position.kept_recall,
         broken=position.broken,
-        notes=tuple(_notes(recipe, data, classifier)),
+        notes=(*left_out, *_notes(recipe, data, classifier)),
         is_main=accelerator.is_main_process,
     )
+
+
+_MARK = "run.json"
+"""What says that a folder is that of a run; written first."""
+
+_WITHOUT_STAGE = (
+    "The second stage was left out, and the classifier has its first head: {error} Mend it and run "
+    "`taxonet refit {classifier}`, or choose another stage."
+)
 
 
 def _keep_metrics(old: Path, new: Path) -> None:
@@ -175,11 +196,23 @@ def _check_folder(config: TrainConfig) -> None:
         raise ConfigError(
             f"There is nothing to resume: {config.out} has no checkpoint. Run without --resume."
         )
-    # A run that was stopped before its first checkpoint left nothing that is worth keeping.
     if not config.resume and (checkpoints or (config.out / "classifier").exists()):
         raise ConfigError(
             f"{config.out} holds a run already. Add --resume to go on with it, or choose another "
             "--out."
+        )
+    # A run that was stopped before its first checkpoint left nothing that is worth keeping; what
+    # else may lie in a folder is not ours.
+    if not config.resume and not (config.out / _MARK).is_file():
+        require_free(config.out)
+
+
+def _check_shares(config: TrainConfig, images: ImageTable) -> None:
+    asked = {"val_share", "calibration_share"} & config.model_fields_set
+    if asked and "split" not in images.frame:
+        raise ConfigError(
+            f"{' and '.join(sorted(asked))}: these photos have no splits, and get the usual ones. "
+            "`taxonet data split` divides them as you want; train on its split.csv."
         )
 
 

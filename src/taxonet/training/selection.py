@@ -70,7 +70,7 @@ def random_keep(count: int, keep: int, *key: int | str) -> Tensor:
     return torch.from_numpy(kept).sort().values
 
 
-def check_selection(loss: TrainingLoss) -> None:
+def check_selection(loss: TrainingLoss, *, experts: int = 1) -> None:
     """Raise a ConfigError unless the norm of an embedding has a meaning under the loss.
 
     Examples:
@@ -82,7 +82,11 @@ def check_selection(loss: TrainingLoss) -> None:
 norm marks an unsure image, and CrossEntropyLoss is none. Losses that work: am_softmax, \
 arcface, dbm, dual_margin, sphereface. Or select at random.
     """
-    # The embeddings of several experts are one vector, whose norm no loss shapes.
+    if experts > 1:
+        raise ConfigError(
+            "Norm-guided selection needs the embedding of one network: those of several experts "
+            "are one vector, whose norm no loss shapes. Set model.experts=1, or select at random."
+        )
     if isinstance(loss, ExpertLoss) or not loss.norm_is_meaningful:
         working = [name for name in LOSSES.names() if _norm_is_meaningful(name)]
         raise ConfigError(

@@ -33,7 +33,12 @@ def open_sources(config: TrainConfig) -> Sources:
         DataError: Photos that are missing, or a benchmark set that is not as published.
     """
     named = str(config.images)
-    if named not in preset_names():
+    if named not in preset_names() or config.images.exists():
+        if config.data_folder is not None:
+            raise ConfigError(
+                "--data-folder says where the benchmark set of a recipe lies, and photos are given "
+                "here: leave it out, or name a recipe in the place of the photos."
+            )
         recipe = load_recipe(config.recipe or _DEFAULT_RECIPE, config.set)
         images = open_images(config.images)
         return Sources(recipe, images, open_taxonomy(config, images))

@@ -1,6 +1,7 @@
 """How training sees an image: the views that draws name."""
 
 from taxonet.data.transforms import Transform
+from taxonet.errors import ConfigError
 from taxonet.recipes import PartChoice, Recipe
 from taxonet.registry import TRANSFORMS
 
@@ -25,5 +26,10 @@ def training_views(recipe: Recipe) -> dict[str, Transform]:
 def _transform(recipe: Recipe, choice: PartChoice) -> Transform:
     model = recipe.model
     fit = {} if model.fit == "crop" else {"fit": model.fit}
+    if fit and "fit" not in TRANSFORMS.options(choice.name).model_fields:
+        raise ConfigError(
+            f"model.fit={model.fit} is for photos of any shape, and {choice.name!r} takes images "
+            "that are square already: leave model.fit out, or choose another transform."
+        )
     transform: Transform = TRANSFORMS.build(choice.name, fit | choice.options, model.image_size)
     return transform

@@ -177,7 +177,11 @@ def _with_split(path: Path) -> ImageTable:
 def _cut_parquet(table: ImageTable, profile: NDArray[np.int64], *, seed: int) -> ImageTable:
     if "order" not in table.frame:
         return cut_to_profile(table, profile, seed=seed, minimum=0)
-    kept = dict(zip(sorted(table.taxon_counts()), profile, strict=False))
+    labels = table.taxon_counts()
+    # Numbers in text would stand as 0, 1, 10, 11, ..., 2.
+    by_number = all(label.isdigit() for label in labels)
+    ordered = sorted(labels, key=int) if by_number else sorted(labels)
+    kept = dict(zip(ordered, profile, strict=False))
     wanted = table.frame["taxon"].map(kept).to_numpy()
     training = (table.frame["split"] == "train").to_numpy()
     chosen = table.rows(~training | (table.frame["order"].to_numpy() < wanted))

@@ -149,7 +149,6 @@ class _Transfer:
 
     def finish(self) -> None:
         """Verify what arrived and give it its name."""
-        self._note.unlink(missing_ok=True)
         size, checksum = self.arrived, self.file.checksum
         if self.file.size_bytes is not None and size != self.file.size_bytes:
             raise self._set_aside(f"{self.file.size_bytes:,} bytes", f"{size:,}")
@@ -158,6 +157,7 @@ class _Transfer:
             if digits != checksum.digits:
                 raise self._set_aside(f"the {checksum.kind} {checksum.digits}", digits)
         self.part.replace(self.path)
+        self._note.unlink(missing_ok=True)
 
     def _request(self) -> urllib.request.Request:
         request = urllib.request.Request(
@@ -256,6 +256,7 @@ class _Transfer:
     def _set_aside(self, expected: str, found: str) -> DataError:
         bad = self.path.with_name(f"{self.path.name}.bad")
         self.part.replace(bad)
+        self._note.unlink(missing_ok=True)
         return DataError(
             f"{self.file.name} is not the file that was published: expected {expected}, got "
             f"{found}. It is kept as {bad}; fetch again, or from another address (--url)."

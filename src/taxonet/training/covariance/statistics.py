@@ -47,7 +47,7 @@ class ClassStatistics(nn.Module):
     batch are not finite stays as it was, since one overflow would spoil it for good.
 
     Everything is computed in float32 at least, without gradient, whatever the autocast. Statistics
-    of several processes are not merged: each sees its own batches.
+    of several processes are not merged: all have those of the first, made of its batches.
 
     Shape:
         Buffers: ``images`` int64 ``(K,)``, ``mean`` and ``variance`` ``(K, C)``, and ``matrix``

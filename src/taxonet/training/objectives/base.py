@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -35,6 +35,9 @@ class Objective(nn.Module, ABC):
         mean: Colour mean of the backbone's preprocessing, 0 to 1, three channels.
         std: Colour spread likewise.
     """
+
+    compares_views: ClassVar[bool] = False
+    """Whether every part of a batch must hold the same images in the same order."""
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ from taxonet.classifier.reading import TreeReading, reading_of
 from taxonet.errors import ConfigError
 from taxonet.models import Network, feature_layer, preprocessing
 from taxonet.recipes import ContrastRecipe, Recipe, TransferRecipe
+from taxonet.registry import HIERARCHICAL_LOSSES
 from taxonet.training.covariance import (
     ClassStatistics,
     check_budget,
@@ -83,6 +84,8 @@ def _transfer(
     )
     tail, head = split_classes(data.classes.class_counts, tail_shots=choice.tail_shots)
     similarity = None
+    if choice.similar is not None and choice.similarity == "prototypes":
+        _require_a_vector_a_class(recipe)
     if choice.similar is not None and choice.similarity == "taxonomy":
         similarity = taxonomy_similarity(data.taxonomy, data.classes.class_nodes, tail, head)
     elif choice.similar is not None and choice.similarity != "prototypes":
@@ -106,6 +109,15 @@ def _transfer(
         head_classes=head,
         similarity=similarity,
     )
+
+
+def _require_a_vector_a_class(recipe: Recipe) -> None:
+    if recipe.loss.name in HIERARCHICAL_LOSSES.names():
+        raise ConfigError(
+            "`transfer.similarity: prototypes` compares one vector a class, and the loss "
+            f"{recipe.loss.name!r} has a head for the leaves or nodes of the tree: set "
+            "transfer.similarity to taxonomy."
+        )
 
 
 def _require_one_expert(recipe: Recipe, key: str) -> None:

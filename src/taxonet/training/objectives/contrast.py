@@ -1,6 +1,6 @@
 """The objective of contrastive learning: classification on one view, contrast on two others."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,8 @@ class ContrastObjective(Objective):
         Zhu et al. 2022, Balanced Contrastive Learning for Long-Tailed Visual Recognition,
         section 3.4; the factors 2.0 and 0.6 are DBM's (Difficulty-aware Balancing Margin).
     """
+
+    compares_views: ClassVar[bool] = True
 
     def __init__(
         self,

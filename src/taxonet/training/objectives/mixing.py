@@ -13,6 +13,9 @@ from taxonet.training.mixing import blend, kept_share, paste, random_box
 from taxonet.training.objectives.base import Objective, StepOutput
 from taxonet.training.tree_loss import TrainingLoss
 
+#: BatchNorm cannot learn from one image.
+_FEWEST = 2
+
 
 class MixingObjective(Objective):
     """Mixup, CutMix, or CMO: images made of two, and a loss of both labels.
@@ -57,6 +60,9 @@ class MixingObjective(Objective):
             output: Output = self.network(pixels)
             return StepOutput(self.score_loss(output, labels), len(labels), 0)
         partners, partner_labels = self._partners(images, target, part, key=key)
+        if len(partners) < _FEWEST:  # the others could not be read
+            unmixed: Output = self.network(pixels)
+            return StepOutput(self.score_loss(unmixed, labels), len(labels), 0)
         # Broken photos can leave one of the two batches shorter.
         size = min(len(pixels), len(partners))
         pixels, labels, partner_labels = pixels[:size], labels[:size], partner_labels[:size]

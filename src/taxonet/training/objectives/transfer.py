@@ -106,7 +106,8 @@ class TransferObjective(Objective):
         weights = weights_of[0]
         borrowed = heads >= 0
         figures = weight_quantiles(weights[borrowed]) if bool(borrowed.any()) else {}
-        if self.recipe.train_on == "tail":
+        # Where no tail image can be read, the batch proper is all there is to learn from.
+        if self.recipe.train_on == "tail" and bool((part == 1).any()):
             chosen = part == 1
             output = Output(*(values[chosen] for values in output))
             target, weights, part = target[chosen], weights[chosen], part[chosen]

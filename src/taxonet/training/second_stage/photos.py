@@ -70,7 +70,7 @@ class PhotoEmbeddings:
                 if len(batch.rows):
                     pixels = normalise(batch.images.to(device), self.mean, self.std)
                     pixels = pixels.contiguous(memory_format=torch.channels_last)
-                    found.append(self.backbone(pixels).float())
+                    found.append(self.backbone(pixels).float().cpu())
                     rows.append(batch.rows)
                 progress.advance(len(batch.rows) + len(batch.broken))
-        return torch.cat(found), self.targets[torch.cat(rows)].to(device)
+        return torch.cat(found), self.targets[torch.cat(rows)].cpu()
