@@ -84,6 +84,7 @@ def _run(table: TableSpec, row: Row, seed: int, options: argparse.Namespace) -> 
     work.mkdir(parents=True, exist_ok=True)
     data = table.prepare(options.data or Path("data"), work, seed)
     changes = row.changes if row.on else (*table.common, *row.changes, f"seed={seed}")
+    commit = _commit_of_the_code()  # now: it may be another at the end
     start = time.monotonic()
     if row.on:
         classifier, kept_epoch = _refit(row, work), None
@@ -111,7 +112,7 @@ def _run(table: TableSpec, row: Row, seed: int, options: argparse.Namespace) -> 
         "test": _slim(metrics["test"]),
         "region": _slim(metrics["region"]) if "region" in metrics else None,
         "open_set": metrics.get("open_set"),
-        "commit": _git("rev-parse", "--short", "HEAD"),
+        "commit": commit,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "machine": f"{platform.machine()}, {os.cpu_count()} processors",
@@ -190,6 +191,13 @@ def _commit(table: TableSpec, row: Row, seed: int) -> None:
     subprocess.run(["git", "add", path], check=False)
     message = f"Measure {table.name}: {row.name}, seed {seed}"
     subprocess.run(["git", "commit", "-q", "-m", message, "--", path], check=False)
+
+
+def _commit_of_the_code() -> str:
+    """Return the commit, with a word where code differs from it."""
+    compare = ["git", "diff", "--quiet", "HEAD", "--", "src", "benchmarks/*.py"]
+    is_that = subprocess.run(compare, check=False).returncode == 0
+    return _git("rev-parse", "--short", "HEAD") + ("" if is_that else ", changed")
 
 
 def _git(*words: str) -> str:
