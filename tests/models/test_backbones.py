@@ -96,7 +96,7 @@ def test_nothing_is_fetched_unless_asked(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(timm, "create_model", create_model)
     with pytest.raises(ConfigError, match="does not say how large"):
         build_backbone("resnet18")
-    with pytest.raises(CheckpointError, match=r"'resnet18'.*no route to host.*weights_file"):
+    with pytest.raises(CheckpointError, match=r"'resnet18'.*no route to host.*model.weights=none"):
         build_backbone("resnet18", pretrained=True)
     assert asked == [("resnet18", False, 0), ("resnet18", True, 0)]
 
