@@ -254,10 +254,52 @@ _TRAINING = (
 _OTHERS = (
     *_of("taxonomy/propagate.py", "taxonomy", ("index_add(", "index_copy(")),
     *_of(
-        "inference/decision.py",
-        "inference",
+        "inference/decision/curve.py",
+        "inference/test_decision.py",
         (">= accuracy", "> accuracy"),
+    ),
+    *_of(
+        "inference/decision/naming.py",
+        "inference/test_decision.py",
         ("likely.prob >= threshold_prob", "likely.prob > threshold_prob"),
+    ),
+    *_of(
+        "inference/decision/mistakes.py",
+        "inference/test_decision_policies.py",
+        ("one_too_many + _STEP", "one_too_many"),
+        ("wrong = last & ", "wrong = "),
+    ),
+    *_of(
+        "inference/decision/risk_control.py",
+        "inference/test_decision_policies.py",
+        ("self.delta / (n_groups * at_once)", "self.delta / at_once"),
+    ),
+    *_of(
+        "inference/decision/mean_risk.py",
+        "inference/test_decision_policies.py",
+        ("(images + 1)\n    return", "images\n    return"),
+    ),
+    *_of(
+        "inference/decision/leaf_sets.py",
+        "inference/test_decision_policies.py",
+        ("np.where(first, before, 0.0)", "before"),
+        ("where=leaf_probs > best", "where=leaf_probs >= best"),
+    ),
+    *_of(
+        "inference/decision/covers.py",
+        "inference/test_covers.py",
+        ("only = children[parent] == 1", "only = children[parent] == 0"),
+    ),
+    *_of(
+        "inference/decision/information_gain.py",
+        "inference/test_decision_policies.py",
+        (">= 1 - self.eps", "> 1 - self.eps"),
+    ),
+    *_of(
+        "metrics/risk_coverage.py",
+        "metrics/test_risk_coverage.py",
+        ("cut = np.where(lca == truth, truth, named)", "cut = named"),
+        ("1 - np.log(", "np.log("),
     ),
     *_of("data/long_tail.py", "data", ("counts < few_below", "counts <= few_below")),
     *_of(
@@ -372,4 +414,64 @@ _TREE = (
     ),
 )
 
-MUTANTS = (*_LOSSES, *_MODELS, *_METRICS, *_TRAINING, *_TREE, *_OTHERS)
+_NOVELTY = (
+    *_of(
+        "inference/novelty/moments.py",
+        "inference/test_embedding_moments.py",
+        ("self.scatter += scatter + away.T @ away", "self.scatter += scatter"),
+        ("self.means[present] += gap * share", "self.means[present] += gap / 2"),
+        ("return self.scatter + away.T @ away", "return self.scatter"),
+    ),
+    *_of(
+        "inference/novelty/distances.py",
+        "inference/test_fitted_novelty_formulas.py",
+        ("compared.masked_fill(~allowed, torch.inf).argmin", "compared.argmin"),
+        ("- 2 * points @ centres.T", "- points @ centres.T"),
+    ),
+    *_of(
+        "inference/novelty/nearest_prototype.py",
+        "inference/test_fitted_novelty_formulas.py",
+        ("cosines.masked_fill(~allowed, -torch.inf).amax", "cosines.amax"),
+    ),
+    *_of(
+        "inference/novelty/whitening.py",
+        "inference/test_fitted_novelty_formulas.py",
+        ("(1 - share) * values", "values"),
+        ("(degrees + 1 - correction)", "(degrees - correction)"),
+        ("vectors / values.sqrt()", "vectors / values"),
+    ),
+    *_of(
+        "inference/novelty/relative_mahalanobis.py",
+        "inference/test_fitted_novelty_formulas.py",
+        ("logits) - of_all", "logits)"),
+        ("moments.total_scatter", "moments.scatter"),
+    ),
+    *_of(
+        "inference/novelty/knn.py",
+        "inference/test_fitted_novelty_formulas.py",
+        ("least.amax(dim=1)", "least.amin(dim=1)"),
+        ("torch.cat((least, squares), dim=1)", "squares"),
+    ),
+    *_of(
+        "inference/novelty/vim.py",
+        "inference/test_fitted_novelty_formulas.py",
+        ("vectors[:, : self.dim - principal]", "vectors[:, principal:]"),
+        ("- logits.logsumexp(dim=1)", "- logits.amax(dim=1)"),
+        ("((embedding - self.origin) @", "(embedding @"),
+        ("return largest / norms", "return norms / largest"),
+    ),
+    *_of(
+        "inference/novelty/levels.py",
+        "inference/test_level_novelty.py",
+        ("taxonomy.level(depth)", "taxonomy.leaves"),
+        ("return (1 - ", "return (-"),
+    ),
+    *_of(
+        "inference/novelty/nearest_taxon.py",
+        "inference/test_level_novelty.py",
+        ("moments.means * own", "moments.means"),
+        ("images.clamp(min=1)", "images.clamp(min=2)"),
+    ),
+)
+
+MUTANTS = (*_LOSSES, *_MODELS, *_METRICS, *_TRAINING, *_TREE, *_NOVELTY, *_OTHERS)

@@ -30,6 +30,10 @@ from tests.cli.conftest import Command
         ("benchmark-sets", ["cifar100-lt imbalance=100", "inat2018", "places-lt"]),
         ("backbones", ["resnet10", "resnet32", "every timm model name works as well"]),
         ("novelty-scores", ["max_logit", "energy", "entropy", "max_softmax", "embedding_norm"]),
+        (
+            "fitted-novelty-scores",
+            ["knn k=10", "mahalanobis shrinkage=None", "nearest_prototype", "vim principal=None"],
+        ),
     ],
 )
 def test_list_shows_names_and_options(kind: str, expected: list[str], taxonet: Command) -> None:

@@ -3,7 +3,9 @@ import math
 import pytest
 import torch
 
+from taxonet import metrics
 from taxonet.inference import energy, max_logit, max_softmax
+from taxonet.inference import novelty as room
 from taxonet.registry import NOVELTY_SCORES
 
 ALL = ["embedding_norm", "energy", "entropy", "max_logit", "max_softmax"]
@@ -29,6 +31,13 @@ def slow(name: str, embedding: list[float], scores: list[float], scale: float) -
         "max_logit": -max(scale * score for score in scores),
         "max_softmax": 1 - max(probs),
     }[name]
+
+
+def test_one_threshold_serves_both_rooms() -> None:
+    assert room.threshold_at_tpr is metrics.threshold_at_tpr
+    known = max_logit(torch.zeros(4, 1), torch.tensor([[4.0], [3.0], [2.0], [1.0]]), 1.0)
+    assert room.threshold_at_tpr(known, 0.75) == -2
+    assert room.threshold_at_tpr(known) == -1
 
 
 def test_the_registry_holds_all_scores() -> None:

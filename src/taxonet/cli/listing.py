@@ -19,6 +19,7 @@ Kind = Literal[
     "recipes",
     "backbones",
     "novelty-scores",
+    "fitted-novelty-scores",
     "rollups",
     "benchmark-sets",
 ]
@@ -34,6 +35,7 @@ _REGISTRIES = {
     "samplers": ("data", "SAMPLERS"),
     "second-stages": ("training.second_stage", "SECOND_STAGES"),
     "novelty-scores": ("inference.novelty", "NOVELTY_SCORES"),
+    "fitted-novelty-scores": ("inference.novelty", "FITTED_NOVELTY_SCORES"),
     "rollups": ("inference.rollup_choice", "ROLLUPS"),
     "benchmark-sets": ("data.benchmarks", "BENCHMARK_SETS"),
 }

@@ -2,13 +2,22 @@
 
 from taxonet.inference.calibration import fit_temperature
 from taxonet.inference.decision import (
+    Climbing,
+    InformationGain,
+    LeafSets,
     LikelyNodes,
+    MeanRiskControlled,
     NamingCurve,
+    RankThresholds,
+    RiskControlled,
     calibrate_threshold,
+    covering_node,
+    covering_nodes,
     cut_at_truth,
     deepest_reaching,
     likely_nodes,
     naming_curve,
+    policy_from_dict,
 )
 from taxonet.inference.diffusion import diffuse
 from taxonet.inference.diffusion_loss import default_restraint, diffusion_loss
@@ -17,22 +26,47 @@ from taxonet.inference.graph_diffusion import GraphDiffusion, tree_graph
 from taxonet.inference.learned_diffusion import LearnedDiffusion, fit_learned_diffusion
 from taxonet.inference.level_scores import initial_scores, level_probs
 from taxonet.inference.novelty import (
+    EmbeddingMoments,
+    FittedNovelty,
+    Mahalanobis,
+    NearestNeighbours,
+    NearestPrototype,
+    NearestTaxon,
+    RelativeMahalanobis,
+    ViM,
     embedding_norm,
     energy,
     entropy,
     max_logit,
     max_softmax,
+    novelty_by_level,
 )
 from taxonet.inference.rollup import bottom_up, greedy_descent, level_top_down, top_down
 
 __all__ = [
+    "Climbing",
+    "EmbeddingMoments",
+    "FittedNovelty",
     "GraphDiffusion",
+    "InformationGain",
+    "LeafSets",
     "LearnedDiffusion",
     "LikelyNodes",
+    "Mahalanobis",
+    "MeanRiskControlled",
     "NamingCurve",
+    "NearestNeighbours",
+    "NearestPrototype",
+    "NearestTaxon",
+    "RankThresholds",
+    "RelativeMahalanobis",
+    "RiskControlled",
     "TunedAlpha",
+    "ViM",
     "bottom_up",
     "calibrate_threshold",
+    "covering_node",
+    "covering_nodes",
     "cut_at_truth",
     "deepest_reaching",
     "default_restraint",
@@ -51,6 +85,8 @@ __all__ = [
     "max_logit",
     "max_softmax",
     "naming_curve",
+    "novelty_by_level",
+    "policy_from_dict",
     "top_down",
     "tree_graph",
     "tune_alpha",

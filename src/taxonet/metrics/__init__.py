@@ -27,7 +27,7 @@ from taxonet.metrics.neighbours import (
     nearest_neighbours,
     neighbour_agreement,
 )
-from taxonet.metrics.open_set import OpenSetMetrics, open_set_metrics, oscr, threshold_at_tpr
+from taxonet.metrics.open_set import OpenSetMetrics, open_set_metrics, oscr
 from taxonet.metrics.operating_curve import OperatingCurve, OperatingPoints
 from taxonet.metrics.recall import (
     RecallSummary,
@@ -40,6 +40,11 @@ from taxonet.metrics.recall import (
     summarise_recall,
     top_k_hits,
 )
+from taxonet.metrics.risk_coverage import (
+    RiskCoverageCurve,
+    RiskCoveragePoints,
+    node_coverage,
+)
 from taxonet.metrics.separability import fisher_separability
 from taxonet.metrics.severity import (
     hierarchical_distance_at_k,
@@ -47,6 +52,7 @@ from taxonet.metrics.severity import (
     mistake_severity,
     node_heights,
 )
+from taxonet.thresholds import threshold_at_tpr
 
 __all__ = [
     "Agreement",
@@ -65,6 +71,8 @@ __all__ = [
     "PairwiseGeometry",
     "RecallSummary",
     "ReliabilityCurve",
+    "RiskCoverageCurve",
+    "RiskCoveragePoints",
     "accuracy",
     "angles_to_centers",
     "bootstrap_interval",
@@ -85,6 +93,7 @@ __all__ = [
     "most_confused",
     "nearest_neighbours",
     "neighbour_agreement",
+    "node_coverage",
     "node_heights",
     "open_set_metrics",
     "oscr",

@@ -7,11 +7,10 @@ its score is at most the threshold. Known is the positive class throughout.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from taxonet.errors import DataError
-
-FloatArray = NDArray[np.float64]
+from taxonet.thresholds import FloatArray, novelty_row, threshold_at_tpr
 
 
 @dataclass(frozen=True)
@@ -37,36 +36,6 @@ class OpenSetMetrics:
     fpr_at_95: float
 
 
-def threshold_at_tpr(known_scores: ArrayLike, tpr: float = 0.95) -> float:
-    """Return the smallest observed score with at least a share ``tpr`` at or below it.
-
-    Nothing is interpolated, so that accepting every score up to the threshold accepts at least
-    that share of the given images; with ties it may accept more.
-
-    Args:
-        known_scores: Floats ``(N,)``, novelty scores of known images; higher is more novel.
-        tpr: True positive rate to reach, in (0, 1].
-
-    Raises:
-        DataError: No scores, NaN among them, or a rate outside (0, 1].
-
-    Examples:
-        >>> threshold_at_tpr([0.1, 0.4, 0.2, 0.3], tpr=0.75)
-        0.3
-        >>> threshold_at_tpr([0.1, 0.4, 0.2, 0.3], tpr=0.76)
-        0.4
-    """
-    scores = _scores(known_scores, "known")
-    if not 0 < tpr <= 1:
-        raise DataError(f"Expected a true positive rate in (0, 1], got {tpr}.")
-    n = len(scores)
-    accepted = int(np.ceil(tpr * n))
-    # The product may round up past a whole number: 0.07 * 100 is 7.000000000000001.
-    if (accepted - 1) / n >= tpr:
-        accepted -= 1
-    return float(np.partition(scores, accepted - 1)[accepted - 1])
-
-
 def open_set_metrics(known: ArrayLike, unknown: ArrayLike, *, threshold: float) -> OpenSetMetrics:
     """Judge a novelty score on known and unknown test images.
 
@@ -86,7 +55,7 @@ def open_set_metrics(known: ArrayLike, unknown: ArrayLike, *, threshold: float) 
         >>> round(result.aupr, 4)  # precision 1, 1, 1 and 4/6 at the four known images
         0.9167
     """
-    accept, reject = _scores(known, "known"), _scores(unknown, "unknown")
+    accept, reject = novelty_row(known, "known"), novelty_row(unknown, "unknown")
     tpr = float((accept <= threshold).mean())
     tnr = float((reject > threshold).mean())
     own_threshold = threshold_at_tpr(accept, 0.95)
@@ -122,7 +91,7 @@ def oscr(known: ArrayLike, unknown: ArrayLike, *, known_right: ArrayLike) -> flo
         >>> oscr([1, 2, 3, 6], [4, 5, 7, 8], known_right=[True, True, False, True])
         0.625
     """
-    accept, reject = _scores(known, "known"), _scores(unknown, "unknown")
+    accept, reject = novelty_row(known, "known"), novelty_row(unknown, "unknown")
     right = np.asarray(known_right, dtype=bool)
     if right.shape != accept.shape:
         raise DataError(f"Expected known_right of shape {accept.shape}, got {right.shape}.")
@@ -144,16 +113,3 @@ def _average_precision(known: FloatArray, unknown: FloatArray) -> float:
     accepted_unknown = np.searchsorted(np.sort(unknown), thresholds, side="right")
     precision = accepted_known / (accepted_known + accepted_unknown)
     return float((precision * gained).sum() / known.size)
-
-
-def _scores(values: ArrayLike, side: str) -> FloatArray:
-    scores = np.asarray(values, dtype=np.float64)
-    if scores.ndim != 1 or scores.size == 0:
-        raise DataError(
-            f"Expected the novelty scores of at least one {side} image as one row, got shape "
-            f"{scores.shape}."
-        )
-    if np.isnan(scores).any():
-        row = int(np.flatnonzero(np.isnan(scores))[0])
-        raise DataError(f"The novelty score of {side} image {row} is NaN; it cannot be ranked.")
-    return scores

@@ -14,7 +14,7 @@ from taxonet.inference.decision import (
     likely_nodes,
     naming_curve,
 )
-from taxonet.metrics.open_set import threshold_at_tpr
+from taxonet.thresholds import threshold_at_tpr
 from taxonet.training.data import TrainingData
 from taxonet.training.photos import named_photos
 

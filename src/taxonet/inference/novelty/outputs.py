@@ -1,12 +1,5 @@
-"""Scores that say how likely an image shows a taxon the classifier does not know.
+"""Novelty from what the network puts out for one image; nothing is fitted.
 
-Every score has one signature and one orientation: ``(embedding, scores, scale) -> novelty``,
-and higher is more novel. An image is accepted as known if and only if its novelty is at most
-a threshold found on calibration images.
-
-Shapes and units of every score: ``embedding`` float ``(B, d)``, before normalisation; ``scores``
-float ``(B, c)``, logits or cosines without margin or prior; ``scale`` the factor that turns them
-into logits (1 for a linear head). The result is float32 ``(B,)``, float64 for float64 input.
 Half precision is raised to float32 first, since neighbouring novelties would tie in it.
 """
 
