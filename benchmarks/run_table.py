@@ -269,6 +269,10 @@ def _rollup_lines(table: TableSpec, found: list[dict[str, Any]]) -> str:
     ]
     for row in table.rows:
         runs = [record for record in found if record["row"] == row.name]
+        if not runs:
+            blank = " | ".join([_NOT_RUN] * (len(figures) + len(heights)))
+            lines.append(f"| {row.name} | all | 0 | {blank} |")
+            continue
         for rollup in table.rollups:
             paths = [("test", "rollups", rollup, name) for name in (*figures, *heights)]
             values = [[_value(run, path) for run in runs] for path in paths]
