@@ -133,10 +133,3 @@ def test_a_cut_archive_is_told(tmp_path: Path) -> None:
     archive.write_bytes(archive.read_bytes()[:-200])
     with pytest.raises(DataError, match="damaged or no archive"):
         unpack(archive, tmp_path / "out")
-
-
-def test_an_old_python_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    archive = make_tar(tmp_path / "archive", FILES)
-    monkeypatch.delattr(tarfile, "data_filter")
-    with pytest.raises(DataError, match=r"Python 3\.11\.4 or newer"):
-        unpack(archive, tmp_path / "out")

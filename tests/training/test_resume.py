@@ -45,6 +45,7 @@ def press_ctrl_c(monkeypatch: pytest.MonkeyPatch, *, in_batch: int) -> None:
     def forward_and_press(self: ClassificationObjective, *given: Any, **named: Any) -> StepOutput:
         if next(batches) == in_batch:
             signal.raise_signal(signal.SIGINT)
+            time.sleep(0.01)  # the handler runs now: two signals that wait become one
         return forward(self, *given, **named)
 
     monkeypatch.setattr(ClassificationObjective, "forward", forward_and_press)

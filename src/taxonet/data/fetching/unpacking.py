@@ -92,16 +92,25 @@ def _unpack_into(folder: Path, archive: Path) -> None:
 
 
 def _untar(tar: tarfile.TarFile, folder: Path, archive: Path, *, limit: int) -> None:
-    if not hasattr(tarfile, "data_filter"):
-        raise DataError("Unpacking safely needs Python 3.11.4 or newer.")
     total = 0
     for member in tar:
         if not (member.isfile() or member.isdir()):
             raise _no_plain_file(member.name, archive)
         total += member.size
         _check(member.name, total, archive, limit=limit)
-        # The filter is a second lock behind the checks above.
-        tar.extract(member, folder, filter="data")
+        _write_member(tar, member, folder / member.name)
+
+
+def _write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    """Write the content alone: no owner, time or mode of the archive is taken over."""
+    if member.isdir():
+        path.mkdir(parents=True, exist_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = tar.extractfile(member)
+    assert content is not None  # it is a plain file
+    with content, path.open("xb") as stream:
+        shutil.copyfileobj(content, stream)
 
 
 def _unzip(opened: zipfile.ZipFile, folder: Path, archive: Path, *, limit: int) -> None:
