@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,14 @@ def alone(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_counts() -> Iterator[None]:
+    """A program that was started in the background without a terminal ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def press_ctrl_c(monkeypatch: pytest.MonkeyPatch, *, in_batch: int) -> None:
     """Send SIGINT to this process while it works on that batch, counted from 1."""
     forward = ClassificationObjective.forward
@@ -45,7 +54,6 @@ def press_ctrl_c(monkeypatch: pytest.MonkeyPatch, *, in_batch: int) -> None:
     def forward_and_press(self: ClassificationObjective, *given: Any, **named: Any) -> StepOutput:
         if next(batches) == in_batch:
             signal.raise_signal(signal.SIGINT)
-            time.sleep(0.01)  # the handler runs now: two signals that wait become one
         return forward(self, *given, **named)
 
     monkeypatch.setattr(ClassificationObjective, "forward", forward_and_press)
