@@ -29,25 +29,9 @@ from taxonet.inference.decision import Policy, smallest_alpha
 from taxonet.inference.decision.mistakes import wrong_up_to
 from taxonet.seeds import generator
 from taxonet.taxonomy import Taxonomy
+from tests.inference.decision_tree import A1, A2, B2, TREE, X, Y
 from tests.reference import decisions as reference
 
-# Breadth-first:        0 root
-#                 1 a             2 b
-#             3 a1   4 a2         5 b1      <- b has the single child b1, which has b2 alone
-#         6 x  7 y                8 b2
-TREE = Taxonomy.from_edges(
-    [
-        ("root", "a"),
-        ("root", "b"),
-        ("a", "a1"),
-        ("a", "a2"),
-        ("b", "b1"),
-        ("a1", "x"),
-        ("a1", "y"),
-        ("b1", "b2"),
-    ]
-)
-A, B, A1, A2, B1, X, Y, B2 = range(1, 9)
 PARENT = TREE.parent.tolist()
 RANKED = Taxonomy.from_table(
     pd.DataFrame({"genus": ["Acer", "Acer", "Tilia"], "species": ["A. mono", "A. rubrum", ""]})

@@ -1,5 +1,6 @@
 """How often each class is drawn in an epoch: samplers, by name."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from taxonet.registry import SAMPLERS
 
 
-class Sampler:
+class Sampler(ABC):
     """The base of the samplers: classes are drawn with chances that follow their sizes.
 
     An epoch holds as many draws as there are images, whatever the sampler. Within a class each
@@ -21,6 +22,7 @@ class Sampler:
 
     each_image_once: ClassVar[bool] = False
 
+    @abstractmethod
     def class_probs(self, class_counts: NDArray[np.int64], progress: float) -> NDArray[np.float64]:
         """Return the chance of each class ``(c,)``, with sum 1.
 
@@ -28,7 +30,6 @@ class Sampler:
             class_counts: Images of each class ``(c,)``, at least 1.
             progress: The share of the training that is over, 0 in the first epoch, 1 in the last.
         """
-        raise NotImplementedError
 
 
 @SAMPLERS.register("instance_balanced")

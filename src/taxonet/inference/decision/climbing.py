@@ -1,17 +1,16 @@
 """Climbing from the most probable leaf until the node is probable enough."""
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 
-from taxonet.inference.decision.inputs import check_images, check_share, prob_blocks
+from taxonet.inference.decision.inputs import check_share, prob_blocks
+from taxonet.inference.decision.learnt import LearntPolicy
 from taxonet.inference.decision.likely import FloatArray, IntArray
 from taxonet.inference.decision.mean_risk import wrong_allowed
 from taxonet.inference.decision.mistakes import threshold_leaving
-from taxonet.inference.decision.policy import Found, Images, Policy, Prob
-from taxonet.inference.decision.truth import checked_truth
+from taxonet.inference.decision.policy import Found, Images, Prob
 from taxonet.taxonomy import Taxonomy
 from taxonet.taxonomy.propagate import paths_to
 
@@ -30,7 +29,7 @@ class ClimbingFound(Found):
     threshold_prob: Prob | None
 
 
-class Climbing(Policy[ClimbingFound]):
+class Climbing(LearntPolicy[ClimbingFound]):
     r"""Climbs from the most probable leaf to the first node that reaches a threshold.
 
     The threshold may be below 0.5, where the rule, unlike the deepest node of all, stays on the
@@ -38,7 +37,8 @@ class Climbing(Policy[ClimbingFound]):
     an image is named wrongly up to the probability of the highest wrong node on its way, and
     the threshold is the next number of 6 decimals above the :math:`\lceil (n + 1)(1 - \alpha)
     \rceil`-th smallest of these. So the name is right with a probability of at least 1 - alpha,
-    over calibration sets and a new image of the same kind; the root is never wrong.
+    over calibration sets and a new image of the same kind; the root is never wrong, and a name
+    below the true node is.
 
     Args:
         alpha: Mean risk to stay below, in (0, 1).
@@ -73,21 +73,10 @@ class Climbing(Policy[ClimbingFound]):
         """Return alpha."""
         return {"alpha": self.alpha}
 
-    def fit(self, node_probs: torch.Tensor, target_nodes: ArrayLike, taxonomy: Taxonomy) -> Self:
-        """Choose the threshold on calibration images, which were not trained on.
-
-        Args:
-            node_probs: Node probabilities ``(B, n)`` with 1 at the root.
-            target_nodes: Integers ``(B,)``, the true nodes; a name below one is wrong.
-            taxonomy: The tree, n nodes.
-
-        Raises:
-            DataError: No images, no node probabilities, or lengths that differ.
-            ConfigError: The policy is fitted already.
-        """
-        self._unfitted()
-        truth = checked_truth(target_nodes, len(node_probs), taxonomy)
-        images = check_images(len(truth))
+    def _learn(
+        self, node_probs: torch.Tensor, truth: IntArray, taxonomy: Taxonomy
+    ) -> ClimbingFound:
+        images = len(truth)
         path, prob = _paths(node_probs, taxonomy)
         right_depth = taxonomy.depth[taxonomy.lca(path[:, -1], truth)]
         wrong = np.arange(path.shape[1]) > right_depth[:, None]
@@ -96,8 +85,7 @@ class Climbing(Policy[ClimbingFound]):
             wrong=wrong_allowed(images, self.alpha),
             lowest_prob=0.0,
         )
-        self._found = ClimbingFound(taxonomy=taxonomy.digest, images=images, threshold_prob=found)
-        return self
+        return ClimbingFound(taxonomy=taxonomy.digest, images=images, threshold_prob=found)
 
     def decide(self, node_probs: torch.Tensor, taxonomy: Taxonomy) -> IntArray:
         """Return the node to name for each image, int64 ``(B,)``; 0 names nothing.

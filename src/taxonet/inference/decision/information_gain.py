@@ -1,17 +1,17 @@
 """The name that is expected to tell most, at an accuracy that is asked for."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from pydantic import Field
 
-from taxonet.inference.decision.inputs import check_images, check_share, prob_blocks
+from taxonet.inference.decision.inputs import check_share, prob_blocks
+from taxonet.inference.decision.learnt import LearntPolicy
 from taxonet.inference.decision.likely import ROOT, FloatArray, IntArray, LikelyNodes
-from taxonet.inference.decision.policy import Found, Images, Policy
-from taxonet.inference.decision.truth import checked_truth, is_on_path
+from taxonet.inference.decision.policy import Found, Images
+from taxonet.inference.decision.truth import is_on_path
 from taxonet.taxonomy import Taxonomy
 
 _HALVINGS = 30  # the multiplier to a billionth of its largest value
@@ -29,7 +29,7 @@ class InformationGainFound(Found):
     multiplier: Annotated[float, Field(ge=0)] | None
 
 
-class InformationGain(Policy[InformationGainFound]):
+class InformationGain(LearntPolicy[InformationGainFound]):
     r"""Names the node of the largest expected information, at an accuracy of 1 - eps.
 
     .. math:: \arg\max_v \, (r_v + \lambda) P(v), \quad r_v = \log_2 \frac{\text{leaves}}
@@ -75,21 +75,10 @@ class InformationGain(Policy[InformationGainFound]):
         """Return eps."""
         return {"eps": self.eps}
 
-    def fit(self, node_probs: torch.Tensor, target_nodes: ArrayLike, taxonomy: Taxonomy) -> Self:
-        """Find the multiplier on calibration images, which were not trained on.
-
-        Args:
-            node_probs: Node probabilities ``(B, n)`` with 1 at the root.
-            target_nodes: Integers ``(B,)``, the true nodes; a name below one is wrong.
-            taxonomy: The tree, n nodes.
-
-        Raises:
-            DataError: No images, no node probabilities, or lengths that differ.
-            ConfigError: The policy is fitted already.
-        """
-        self._unfitted()
-        truth = checked_truth(target_nodes, len(node_probs), taxonomy)
-        images = check_images(len(truth))
+    def _learn(
+        self, node_probs: torch.Tensor, truth: IntArray, taxonomy: Taxonomy
+    ) -> InformationGainFound:
+        images = len(truth)
         candidates = _candidates(node_probs, taxonomy)
 
         def holds(multiplier: float) -> bool:
@@ -97,12 +86,11 @@ class InformationGain(Policy[InformationGainFound]):
             right = np.count_nonzero(is_on_path(taxonomy, named, truth))
             return bool(right / images >= 1 - self.eps)
 
-        self._found = InformationGainFound(
+        return InformationGainFound(
             taxonomy=taxonomy.digest,
             images=images,
             multiplier=self._smallest_holding(holds, float(taxonomy.information.max())),
         )
-        return self
 
     def decide(self, node_probs: torch.Tensor, taxonomy: Taxonomy) -> IntArray:
         """Return the node to name for each image, int64 ``(B,)``; 0 names nothing.

@@ -1,19 +1,18 @@
 """Sets of leaves that hold the true one with a probability of at least 1 - alpha."""
 
 from math import inf
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from pydantic import Field
 
 from taxonet.inference.decision.covers import BoolArray, covering_node
-from taxonet.inference.decision.inputs import check_images, check_share, prob_blocks
+from taxonet.inference.decision.inputs import check_share, prob_blocks
+from taxonet.inference.decision.learnt import LearntPolicy
 from taxonet.inference.decision.likely import PROB_DECIMALS, FloatArray, IntArray
 from taxonet.inference.decision.mean_risk import wrong_allowed
-from taxonet.inference.decision.policy import Found, Images, Policy
-from taxonet.inference.decision.truth import checked_truth
+from taxonet.inference.decision.policy import Found, Images
 from taxonet.taxonomy import Taxonomy
 from taxonet.taxonomy.propagate import max_up
 
@@ -30,7 +29,7 @@ class LeafSetsFound(Found):
     mass_above: Annotated[float, Field(ge=0)] | None
 
 
-class LeafSets(Policy[LeafSetsFound]):
+class LeafSets(LearntPolicy[LeafSetsFound]):
     r"""Gives sets of leaves that hold the true one with a probability of at least 1 - alpha.
 
     .. math:: S(x) = \{ v : m(x, v) \le \hat q \}, \quad m(x, v) = \sum_{u : P(u) > P(v)} P(u)
@@ -81,29 +80,17 @@ class LeafSets(Policy[LeafSetsFound]):
         """Return alpha."""
         return {"alpha": self.alpha}
 
-    def fit(self, node_probs: torch.Tensor, target_nodes: ArrayLike, taxonomy: Taxonomy) -> Self:
-        """Find the bound on calibration images, which were not trained on.
-
-        Args:
-            node_probs: Node probabilities ``(B, n)`` with 1 at the root.
-            target_nodes: Integers ``(B,)``, the true nodes, at any depth.
-            taxonomy: The tree, n nodes.
-
-        Raises:
-            DataError: No images, no node probabilities, or lengths that differ.
-            ConfigError: The policy is fitted already.
-        """
-        self._unfitted()
-        truth = checked_truth(target_nodes, len(node_probs), taxonomy)
-        images = check_images(len(truth))
+    def _learn(
+        self, node_probs: torch.Tensor, truth: IntArray, taxonomy: Taxonomy
+    ) -> LeafSetsFound:
+        images = len(truth)
         masses, done = [], 0
         for probs in prob_blocks(node_probs, taxonomy):
             masses.append(_mass_above_truth(probs, truth[done : done + len(probs)], taxonomy))
             done += len(probs)
         missing = wrong_allowed(images, self.alpha)
         bound = np.sort(np.concatenate(masses))[images - 1 - missing] if missing >= 0 else None
-        self._found = LeafSetsFound(taxonomy=taxonomy.digest, images=images, mass_above=bound)
-        return self
+        return LeafSetsFound(taxonomy=taxonomy.digest, images=images, mass_above=bound)
 
     def sets(self, node_probs: torch.Tensor, taxonomy: Taxonomy) -> BoolArray:
         """Return the set of each image, bool ``(B, c)`` in the order of ``taxonomy.leaves``.
