@@ -103,6 +103,15 @@ def test_random_selection_goes_with_any_loss(photos: Path, tmp_path: Path) -> No
     train(config(photos, tmp_path / "run", selection, "epochs=1"))
 
 
+def test_a_short_batch_keeps_as_many_images_as_it_had(photos: Path, tmp_path: Path) -> None:
+    """All photos are one batch here, and the tail images put on top must push others out."""
+    selection = "selection={keep: random, extra: 4, probability: 1.0}"
+    train(config(photos, tmp_path / "run", selection, "batch_size=64", "epochs=1"))
+    lines = (tmp_path / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    (epoch,) = (one for one in map(json.loads, lines) if one["kind"] == "epoch")
+    assert epoch["images"] == sum(TRAIN.values())
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_a_missing_device_is_refused_at_once(photos: Path, tmp_path: Path) -> None:
     given = config(photos, tmp_path / "run").model_copy(update={"device": "cuda"})
