@@ -43,6 +43,7 @@ def test_a_row_for_every_image_in_the_columns_of_the_contract(
         "genus_probability",
         "species",
         "species_probability",
+        "promise",
         "error",
     ]
     assert rows["image"].tolist() == photos

@@ -113,7 +113,7 @@ def test_every_format_holds_the_rows_of_predict(
     assert rows["image"].tolist() == images
     unknown = int((rows["rule"] == "unknown").sum())
     assert unknown > 0
-    assert summary == PredictionSummary(out, 15, 2, unknown, 0)
+    assert summary == PredictionSummary(out, 15, 2, unknown, 0, classifier.naming.promise)
     assert [path.name for path in out.parent.iterdir()] == [out.name]
 
 

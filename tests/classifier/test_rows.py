@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from taxonet.classifier import RowMaker, levels_with_classes
+from taxonet.classifier import Calibration, RowMaker, levels_with_classes
+from taxonet.classifier.naming import naming_by_threshold
 from taxonet.classifier.rows import NODE_PROBS, _best_columns
 from taxonet.errors import ConfigError
 from taxonet.seeds import generator
@@ -20,9 +21,15 @@ def of_nodes(probs: torch.Tensor) -> torch.Tensor:
     return class_to_node_probs(ragged_taxonomy(), NODES, probs)
 
 
+def maker_of(*, threshold_prob: float = 0.5, **options: Any) -> RowMaker:
+    calibration = Calibration(images=8, threshold_prob=threshold_prob)
+    naming = naming_by_threshold(ragged_taxonomy(), calibration)
+    settings = {"novelty_threshold": None} | options
+    return RowMaker(ragged_taxonomy(), NODES, naming=naming, **settings)
+
+
 def row_of(probs: list[float], novelty: float = 0.0, **options: Any) -> dict[str, Any]:
-    settings = {"threshold_prob": 0.5, "novelty_threshold": None} | options
-    maker = RowMaker(ragged_taxonomy(), NODES, **settings)
+    maker = maker_of(**options)
     (row,) = maker.rows(["a.jpg"], of_nodes(torch.tensor([probs])), torch.tensor([novelty]))
     assert list(row) == maker.columns
     return row
@@ -111,7 +118,7 @@ def test_probabilities_that_a_restriction_left_may_reach_nothing() -> None:
 
 
 def test_an_unreadable_image_has_a_reason_and_nothing_else() -> None:
-    maker = RowMaker(ragged_taxonomy(), NODES, threshold_prob=0.5, novelty_threshold=None)
+    maker = maker_of()
     row = maker.unreadable("b.jpg", "empty file")
     assert list(row) == maker.columns
     filled = {name: value for name, value in row.items() if value is not None}
@@ -119,11 +126,13 @@ def test_an_unreadable_image_has_a_reason_and_nothing_else() -> None:
 
 
 def test_a_batch_gives_its_rows_in_order() -> None:
-    maker = RowMaker(ragged_taxonomy(), NODES, threshold_prob=0.5, novelty_threshold=None)
+    maker = maker_of()
     rows = maker.rows(
         ["a", "b", "c"], of_nodes(torch.eye(6)[[3, 0, 5]]), torch.tensor([1.0, 2.0, 3.0])
     )
     assert [row["image"] for row in rows] == ["a", "b", "c"]
+    promise = "none: chosen for 95% right names on 8 calibration photos"
+    assert {row["promise"] for row in rows} == {promise}
     assert [row["scientificName"] for row in rows] == ["Rosa canina", "Betulaceae", "Acer rubrum"]
     assert [row["noveltyScore"] for row in rows] == [1.0, 2.0, 3.0]
     assert maker.rows([], of_nodes(torch.zeros(0, 6)), torch.zeros(0)) == []
@@ -131,15 +140,14 @@ def test_a_batch_gives_its_rows_in_order() -> None:
 
 def test_likely_nodes_ride_along_where_they_are_asked_for() -> None:
     probs = torch.tensor([[0.25, 0.125, 0.0, 0.5, 0.125, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0, 0.125]])
-    options: dict[str, Any] = {"threshold_prob": 0.5, "novelty_threshold": None}
-    maker = RowMaker(ragged_taxonomy(), NODES, **options, node_probs_from=0.25)
+    maker = maker_of(node_probs_from=0.25)
     first, second = maker.rows(["a", "b"], of_nodes(probs), torch.zeros(2))
     assert list(first) == [*maker.columns, NODE_PROBS]
     # Betulaceae, which just reaches the bar, Rosaceae, Rosa, Rosa canina; never the root.
     assert first[NODE_PROBS] == [(1, 0.25), (2, 0.75), (4, 0.625), (7, 0.5)]
     assert second[NODE_PROBS] == []
     assert NODE_PROBS not in maker.unreadable("c", "empty file")
-    plain = RowMaker(ragged_taxonomy(), NODES, **options)
+    plain = maker_of()
     assert NODE_PROBS not in plain.rows(["a", "b"], of_nodes(probs), torch.zeros(2))[0]
 
 

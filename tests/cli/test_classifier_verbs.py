@@ -126,8 +126,15 @@ def test_predict_resumes(taxonet: Command, saved: Path, photos: Path, tmp_path: 
             "The rollup 'diffusion' has no option 'alhpa'. Did you mean 'alpha'?",
         ),
         (("--node-probs", "n.txt"), 2, "--node-probs must end in .csv, .jsonl, .parquet, got"),
-        (("--node-probs", "predictions.csv"), 2, "two files, got predictions.csv for both"),
+        (
+            ("--node-probs", "predictions.csv"),
+            2,
+            "different files, got predictions.csv, predictions.csv",
+        ),
         (("--node-probs-from", "0.5"), 2, "give --node-probs"),
+        (("--confidence", "0.9"), 2, "confidence is about a risk: give --risk."),
+        (("--risk", "0.05"), 1, "has seen none. Run `taxonet calibrate` with labelled photos"),
+        (("--scores", "scores.csv"), 2, "--scores must end in .parquet, got scores.csv."),
         (("--out", "rows.xlsx"), 2, "--out must end in .csv, .jsonl, .parquet, got rows.xlsx."),
     ],
 )

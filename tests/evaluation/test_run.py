@@ -149,6 +149,7 @@ def test_decisions_and_calibration_by_hand(folder: Path, tmp_path: Path, script:
     found = evaluate(EvaluateConfig(classifier=folder, images=path, device="cpu"))
     decision = found.metrics["test"]["decision"]
     assert decision == {
+        "promise": "none: chosen for 95% right names on 10 calibration photos",
         "threshold_prob": 0.6,
         "images": 7,
         "flagged_unknown": 1,

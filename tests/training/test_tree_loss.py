@@ -60,6 +60,18 @@ def test_a_saved_classifier_says_the_same(photos: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(classifier.node_probs(logits), other.node_probs(logits))
 
 
+def test_class_indices_stand_for_the_nodes_of_the_classes() -> None:
+    recipe = Recipe(loss=PartChoice(name="conditional_softmax"))
+    tree, nodes = ragged_taxonomy(), np.array(CLASS_NODES)
+    reading = reading_of(recipe, tree, nodes, np.arange(1, 7))
+    assert isinstance(reading, TreeReading)
+    names = [tree.names[node] for node in nodes]
+    here = torch.tensor([reading.tree.find(name)[0] for name in names])
+    scores = torch.randn(6, reading.columns, generator=torch.Generator().manual_seed(1))
+    found = TreeLoss(reading)(scores, torch.arange(6))
+    torch.testing.assert_close(found, reading.loss(scores, here))
+
+
 def test_weights_of_images_leave_penalties_alone() -> None:
     recipe = Recipe(loss=PartChoice(name="levelwise_margin", loss="dual_margin"))
     counts, nodes = np.array([9, 4, 3, 7, 2, 5]), np.array(CLASS_NODES)

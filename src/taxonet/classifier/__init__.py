@@ -1,18 +1,34 @@
 """TaxonClassifier: a folder that names photos."""
 
+from taxonet.classifier.beside import copy_beside
+from taxonet.classifier.calibration_scores import (
+    CalibrationScores,
+    read_calibration_scores,
+    write_calibration_scores,
+)
 from taxonet.classifier.classifier import ScoredBatch, TaxonClassifier
+from taxonet.classifier.deciding import DecisionSummary, decide_from_file
+from taxonet.classifier.decision_rule import DecisionRule, read_rule, write_rule
 from taxonet.classifier.embedding import embed_to_file
-from taxonet.classifier.index import StoredEmbeddings, TrainingIndex, index_file
+from taxonet.classifier.index import StoredEmbeddings, TrainingIndex, index_file, trained_on
+from taxonet.classifier.naming import Naming, naming_by_rule
 from taxonet.classifier.parts import ClassifierParts
+from taxonet.classifier.predicted_groups import PredictedGroups, lowest_classes, most_probable
 from taxonet.classifier.prediction import PredictionSummary, predict_to_file
 from taxonet.classifier.restriction import classes_listed, classes_within, read_species_list
 from taxonet.classifier.rows import RowMaker, levels_with_classes
-from taxonet.classifier.settings import Calibration, Preprocessing
+from taxonet.classifier.settings import Calibration, CalibrationSource, Preprocessing
 from taxonet.classifier.trail import TrailPoint, read_trail, write_trail
 
 __all__ = [
     "Calibration",
+    "CalibrationScores",
+    "CalibrationSource",
     "ClassifierParts",
+    "DecisionRule",
+    "DecisionSummary",
+    "Naming",
+    "PredictedGroups",
     "PredictionSummary",
     "Preprocessing",
     "RowMaker",
@@ -23,11 +39,21 @@ __all__ = [
     "TrainingIndex",
     "classes_listed",
     "classes_within",
+    "copy_beside",
+    "decide_from_file",
     "embed_to_file",
     "index_file",
     "levels_with_classes",
+    "lowest_classes",
+    "most_probable",
+    "naming_by_rule",
     "predict_to_file",
+    "read_calibration_scores",
+    "read_rule",
     "read_species_list",
     "read_trail",
+    "trained_on",
+    "write_calibration_scores",
+    "write_rule",
     "write_trail",
 ]

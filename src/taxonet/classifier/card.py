@@ -39,6 +39,20 @@ def model_card(parts: ClassifierParts) -> str:
     )
 
 
+def _naming(parts: ClassifierParts) -> str:
+    calibration = parts.calibration
+    if parts.rule is not None:
+        return (
+            f"Otherwise the policy {parts.rule.policy.kind} names a taxon (`decision.yaml`). Its "
+            f"promise: {parts.rule.promise}."
+        )
+    return (
+        "Otherwise the deepest taxon whose summed probability reaches "
+        f"{calibration.threshold_prob:.4f} is named; that was chosen for "
+        f"{calibration.named_right:.0%} right names on the calibration photos."
+    )
+
+
 def _statements(parts: ClassifierParts) -> list[str]:
     calibration = parts.calibration
     if calibration.novelty_threshold is None:
@@ -49,8 +63,6 @@ def _statements(parts: ClassifierParts) -> list[str]:
     return [
         f"A photo is called unknown where its novelty score ({calibration.novelty_score}) is above "
         f"{calibration.novelty_threshold:.4f}, which accepted {calibration.known_accepted:.0%} of "
-        "the calibration photos. Otherwise the deepest taxon whose summed probability reaches "
-        f"{calibration.threshold_prob:.4f} is named; that was chosen for "
-        f"{calibration.named_right:.0%} right names on the calibration photos. Both figures hold "
-        "for photos like the calibration photos, not for other regions or cameras."
+        f"the calibration photos. {_naming(parts)} All this holds for photos like the calibration "
+        "photos, not for other regions or cameras."
     ]

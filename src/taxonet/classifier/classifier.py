@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from taxonet.classifier.decision_rule import DecisionRule
 from taxonet.classifier.folder import load_parts, save_parts
+from taxonet.classifier.naming import Naming, naming_by_rule, naming_by_threshold
 from taxonet.classifier.parts import ClassifierParts
 from taxonet.classifier.reading import Reading, reading_of
 from taxonet.classifier.rows import Row, RowMaker, is_figure
@@ -77,6 +79,7 @@ class TaxonClassifier:
             parts.class_counts,
             learned=parts.learned,
         )
+        self.naming: Naming = _naming(parts)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "auto") -> Self:
@@ -111,11 +114,12 @@ class TaxonClassifier:
         """Temperature and thresholds."""
         return self.parts.calibration
 
-    def with_calibration(self, calibration: Calibration) -> "TaxonClassifier":
-        """Return the same classifier with other thresholds."""
-        return TaxonClassifier(
-            replace(self.parts, calibration=calibration), device=str(self.device)
-        )
+    def with_calibration(
+        self, calibration: Calibration, rule: DecisionRule | None = None
+    ) -> "TaxonClassifier":
+        """Return the same classifier with other thresholds, and the policy given, if any."""
+        parts = replace(self.parts, calibration=calibration, rule=rule)
+        return TaxonClassifier(parts, device=str(self.device))
 
     def predict(
         self,
@@ -141,14 +145,16 @@ class TaxonClassifier:
 
         Returns:
             Columns ``image``, ``scientificName``, ``taxonRank``, ``probability``, ``rule``,
-            ``noveltyScore``, ``<rank>`` and ``<rank>_probability`` for each rank, ``error``.
+            ``noveltyScore``, ``<rank>`` and ``<rank>_probability`` for each rank, ``promise``,
+            ``error``.
             Figures are float64, NaN where missing; the others hold text or None.
 
         Raises:
             DataError: A single image instead of a list.
             ConfigError: Options outside their range, or ``allowed`` that allows nothing.
         """
-        maker = self.row_maker(top_k=top_k)
+        naming = self.naming.under(rollup=rollup, allowed=allowed, renormalise=renormalise)
+        maker = self.row_maker(naming=naming, top_k=top_k)
         rows = self.rows(
             _named(images),
             maker=maker,
@@ -175,14 +181,19 @@ class TaxonClassifier:
         size = self.network.head.embedding_size
         return np.concatenate(found) if found else np.zeros((0, size), dtype=np.float32)
 
-    def row_maker(self, *, top_k: int = 1, node_probs_from: float | None = None) -> RowMaker:
+    def row_maker(
+        self,
+        *,
+        naming: Naming | None = None,
+        top_k: int = 1,
+        node_probs_from: float | None = None,
+    ) -> RowMaker:
         """Return the maker of this classifier's rows; the options are those of `RowMaker`."""
-        calibration = self.calibration
         return RowMaker(
             self.taxonomy,
             self.class_nodes,
-            threshold_prob=calibration.threshold_prob,
-            novelty_threshold=calibration.novelty_threshold,
+            naming=naming or self.naming,
+            novelty_threshold=self.calibration.novelty_threshold,
             top_k=top_k,
             node_probs_from=node_probs_from,
         )
@@ -297,6 +308,12 @@ class TaxonClassifier:
         score = NOVELTY_SCORES.get(self.calibration.novelty_score)
         found: Tensor = score(batch.embedding, self.reading.novelty_logits(batch.logits), 1.0)
         return found
+
+
+def _naming(parts: ClassifierParts) -> Naming:
+    if parts.rule is None:
+        return naming_by_threshold(parts.taxonomy, parts.calibration)
+    return naming_by_rule(parts.rule, parts.taxonomy, parts.class_nodes, parts.class_counts)
 
 
 def _named(images: Iterable[ImageSource]) -> Iterator[NamedImage]:

@@ -8,10 +8,11 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from taxonet.classifier.card import model_card
+from taxonet.classifier.decision_rule import DecisionRule, read_rule, write_rule
 from taxonet.classifier.parts import ClassifierParts
 from taxonet.classifier.reading import reading_of
 from taxonet.classifier.settings import FORMAT, Calibration, LearnedMap, Settings, Stored
-from taxonet.errors import CheckpointError, TaxonomyError
+from taxonet.errors import CheckpointError, ConfigError, DataError, TaxonomyError
 from taxonet.files import atomic_folder, file_digest, read_json, write_json, write_text
 from taxonet.inference.learned_diffusion import LearnedDiffusion
 from taxonet.models import Head, Network, build_network
@@ -25,6 +26,7 @@ Record = TypeVar("Record", bound=Stored)
 _WEIGHTS, _TAXONOMY, _SETTINGS = "model.safetensors", "taxonomy.csv", "classifier.json"
 _CALIBRATION, _CARD = "calibration.json", "README.md"
 _LEARNED = "diffusion.safetensors"  # only where a map was fitted
+_RULE = "decision.yaml"  # only where a policy was fitted
 _NEEDED = (_WEIGHTS, _TAXONOMY, _SETTINGS, _CALIBRATION)
 _DIGESTED = (_WEIGHTS, _TAXONOMY)
 
@@ -42,6 +44,8 @@ def save_parts(parts: ClassifierParts, folder: Path) -> None:
             save_file(parts.learned.state_dict(), temporary / _LEARNED)
         _write_taxonomy(parts.taxonomy, temporary / _TAXONOMY)
         write_json(temporary / _CALIBRATION, parts.calibration.model_dump())
+        if parts.rule is not None:
+            write_rule(parts.rule, temporary / _RULE)
         write_json(temporary / _SETTINGS, _settings(parts, temporary).model_dump())
         write_text(temporary / _CARD, model_card(parts))
 
@@ -73,12 +77,14 @@ def load_parts(folder: Path) -> ClassifierParts:
         calibration=calibration,
         recipe=settings.recipe,
         learned=_read_learned(folder, settings, reading.tree),
+        rule=_read_rule(folder / _RULE, taxonomy),
     )
 
 
 def identity(folder: Path) -> str:
-    """Return the hashes of what decides a prediction: weights, taxonomy, settings, calibration."""
-    return "-".join(file_digest(folder / name)[:16] for name in _NEEDED)
+    """Return the hashes of what decides a prediction: weights, taxonomy, settings, decisions."""
+    files = [folder / name for name in (*_NEEDED, _RULE)]
+    return "-".join(file_digest(file)[:16] for file in files if file.is_file())
 
 
 def _write_taxonomy(taxonomy: Taxonomy, path: Path) -> None:
@@ -121,6 +127,17 @@ def _read_learned(folder: Path, settings: Settings, tree: Taxonomy) -> LearnedDi
     except RuntimeError as error:
         raise CheckpointError(f"{folder / _LEARNED} does not fit {_SETTINGS}: {error}") from None
     return learned.eval().requires_grad_(False)
+
+
+def _read_rule(path: Path, taxonomy: Taxonomy) -> DecisionRule | None:
+    if not path.is_file():
+        return None
+    try:
+        rule = read_rule(path)
+        rule.check(taxonomy)
+    except (ConfigError, DataError) as error:
+        raise CheckpointError(f"{path} does not fit the classifier: {error}") from None
+    return rule
 
 
 def _settings(parts: ClassifierParts, folder: Path) -> Settings:

@@ -1,5 +1,6 @@
 """The index of a classifier's folder: the embeddings of the photos that it was trained on."""
 
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from taxonet.data.table import ImageTable
 from taxonet.errors import CheckpointError
 
 _ROWS_AT_ONCE = 16_384
@@ -24,6 +26,27 @@ class StoredEmbeddings(NamedTuple):
 def index_file(classifier: Path) -> Path:
     """Return where a classifier's folder has its index, if it has one."""
     return classifier / "index" / "training.parquet"
+
+
+def trained_on(classifier: Path, table: ImageTable) -> NDArray[np.bool_] | None:
+    """Say of each photo whether its very bytes were trained on; None where there is no index.
+
+    Args:
+        classifier: The classifier's folder.
+        table: Photos; unreadable ones were not.
+    """
+    path = index_file(classifier)
+    if not path.is_file():
+        return None
+    known = set(pq.read_table(path, columns=["sha256"])["sha256"].to_pylist())
+    return np.array([_digest(table, row) in known for row in range(len(table))], dtype=bool)
+
+
+def _digest(table: ImageTable, row: int) -> str | None:
+    try:
+        return sha256(table.read_bytes(row)).hexdigest()
+    except OSError:
+        return None
 
 
 class TrainingIndex:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from taxonet.classifier.decision_rule import DecisionRule
 from taxonet.classifier.settings import Calibration, Preprocessing
 from taxonet.inference.learned_diffusion import LearnedDiffusion
 from taxonet.models import Network
@@ -27,3 +28,5 @@ class ClassifierParts:
     recipe: Recipe
     learned: LearnedDiffusion | None = None
     """A map from the probabilities of all nodes to scores of the leaves, for a rollup."""
+    rule: DecisionRule | None = None
+    """The policy that names; None: the threshold of the calibration does."""

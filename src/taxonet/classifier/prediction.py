@@ -15,16 +15,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from taxonet.classifier.calibration_scores import read_calibration_scores
 from taxonet.classifier.classifier import NamedImage, TaxonClassifier
 from taxonet.classifier.folder import identity
+from taxonet.classifier.naming import Naming, naming_by_rule
 from taxonet.classifier.node_table import NODE_COLUMNS, node_lines
 from taxonet.classifier.restriction import classes_listed, classes_within, read_species_list
 from taxonet.classifier.rows import Row, RowMaker
+from taxonet.classifier.score_table import ScoreHeader, write_scores
 from taxonet.classifier.spool import Spool
 from taxonet.classifier.writers import writer_for
 from taxonet.data.finding import find_images
 from taxonet.errors import ConfigError
 from taxonet.files import file_digest, readable_path
+from taxonet.inference.decision import RiskControlled
 from taxonet.inference.rollup_choice import Rollup
 from taxonet.progress import Progress
 from taxonet.recipes import read_overrides
@@ -44,11 +48,13 @@ class PredictionSummary:
     unreadable: int
     unknown: int
     resumed_from: int
+    promise: str
+    """What holds for the names, as every row says it."""
     notes: tuple[str, ...] = ()
 
 
 def predict_to_file(config: PredictConfig, *, show_progress: bool = False) -> PredictionSummary:
-    r"""Name photos into ``config.out``, a row each, and likely taxa into ``config.node_probs``.
+    r"""Name photos into ``config.out``, a row each; likely taxa and scores into files of theirs.
 
     A photo is called by its path as it was given; bytes of a file name that are not UTF-8 stand
     as ``\udcNN`` (see `readable_path`), since none of the formats could hold them.
@@ -56,7 +62,8 @@ def predict_to_file(config: PredictConfig, *, show_progress: bool = False) -> Pr
     Raises:
         ConfigError: A format is unknown, a file is there that must not be overwritten, the rollup
             or its options do not go with the classifier, or the restrictions leave no taxon.
-        CheckpointError: The classifier's folder is incomplete or changed.
+        CheckpointError: The classifier's folder is incomplete or changed, or it has seen no
+            calibration photos that a risk could rest on.
         DataError: A resume with another classifier, other options or other photos.
     """
     spool = Spool(config.out)
@@ -64,7 +71,11 @@ def predict_to_file(config: PredictConfig, *, show_progress: bool = False) -> Pr
     classifier = TaxonClassifier.load(config.classifier, device=config.device)
     allowed, notes = _allowed(config, classifier)
     rollup = _rollup(config, classifier, restricted=allowed is not None)
-    maker = classifier.row_maker(top_k=config.top_k, node_probs_from=_node_probs_from(config))
+    naming, more = _naming(config, classifier)
+    naming = naming.under(rollup=rollup, allowed=allowed, renormalise=config.renormalise)
+    maker = classifier.row_maker(
+        naming=naming, top_k=config.top_k, node_probs_from=_node_probs_from(config)
+    )
     if config.resume:
         spool.go_on(_header(config), batch_size=config.batch_size)
     else:
@@ -83,6 +94,8 @@ def predict_to_file(config: PredictConfig, *, show_progress: bool = False) -> Pr
             spool.write(row)
             progress.advance()
     rules = _write_tables(config, spool, maker)
+    if config.scores is not None:
+        write_scores(spool.rows(), _score_header(config, classifier, naming), config.scores)
     spool.remove()
     return PredictionSummary(
         out=config.out,
@@ -90,7 +103,8 @@ def predict_to_file(config: PredictConfig, *, show_progress: bool = False) -> Pr
         unreadable=rules["unreadable"],
         unknown=rules["unknown"],
         resumed_from=spool.done,
-        notes=notes,
+        promise=naming.promise,
+        notes=(*notes, *more),
     )
 
 
@@ -98,16 +112,16 @@ def _check_files(config: PredictConfig, spool: Spool) -> None:
     """Refuse what cannot be, before anything slow is done."""
     writer_for(config.out, "--out")
     spool.check(resume=config.resume)
-    if config.node_probs is None:
-        return
-    writer_for(config.node_probs, "--node-probs")
-    # A resumed run may find its own file: it was killed before it could remove the spool. Then
+    if config.node_probs is not None:
+        writer_for(config.node_probs, "--node-probs")
+    if config.scores is not None and config.scores.suffix.lower() != ".parquet":
+        raise ConfigError(f"--scores must end in .parquet, got {config.scores}.")
+    # A resumed run may find its own files: it was killed before it could remove the spool. Then
     # the rows, which are written first, are there too.
     may_be_ours = config.resume and config.out.exists()
-    if config.node_probs.exists() and not may_be_ours:
-        raise ConfigError(
-            f"{config.node_probs} exists already. Remove it or choose another --node-probs."
-        )
+    for option, path in (("--node-probs", config.node_probs), ("--scores", config.scores)):
+        if path is not None and path.exists() and not may_be_ours:
+            raise ConfigError(f"{path} exists already. Remove it or choose another {option}.")
 
 
 def _write_tables(config: PredictConfig, spool: Spool, maker: RowMaker) -> Counter[str]:
@@ -122,7 +136,34 @@ def _write_tables(config: PredictConfig, spool: Spool, maker: RowMaker) -> Count
 
 
 def _node_probs_from(config: PredictConfig) -> float | None:
-    return None if config.node_probs is None else config.node_probs_from
+    wanted = config.node_probs is not None or config.scores is not None
+    return config.node_probs_from if wanted else None
+
+
+def _naming(config: PredictConfig, classifier: TaxonClassifier) -> tuple[Naming, tuple[str, ...]]:
+    """Return how names are chosen, and what the user should know of it."""
+    if config.risk is None:
+        return classifier.naming, ()
+    scores = read_calibration_scores(config.classifier, wanted_by="--risk")
+    policy = RiskControlled(config.risk, 1 - config.confidence)
+    rule = scores.fit(policy, classifier.taxonomy, source=classifier.calibration.source)
+    naming = naming_by_rule(
+        rule, classifier.taxonomy, classifier.class_nodes, classifier.class_counts
+    )
+    return naming, policy.notes
+
+
+def _score_header(
+    config: PredictConfig, classifier: TaxonClassifier, naming: Naming
+) -> ScoreHeader:
+    return ScoreHeader(
+        classifier.taxonomy,
+        classifier.class_nodes,
+        classifier.class_counts,
+        config.node_probs_from,
+        classifier.calibration.novelty_threshold,
+        naming.changed,
+    )
 
 
 def _photos(config: PredictConfig, spool: Spool) -> Iterator[NamedImage]:
@@ -152,7 +193,10 @@ def _header(config: PredictConfig) -> dict[str, Any]:
         "set": read_overrides(config.set),
         # By its name, so that the folder may move.
         "node_probs": None if config.node_probs is None else config.node_probs.name,
+        "scores": None if config.scores is None else config.scores.name,
         "node_probs_from": _node_probs_from(config),
+        "risk": config.risk,
+        "confidence": config.confidence,
         "within": list(config.within),
         "species_list": None if listed is None else file_digest(listed),
         "renormalise": config.renormalise,

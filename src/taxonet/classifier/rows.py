@@ -7,8 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from taxonet.classifier.naming import Naming
+from taxonet.classifier.predicted_groups import lowest_classes
 from taxonet.errors import ConfigError
-from taxonet.inference.decision import deepest_reaching
 from taxonet.taxonomy import Taxonomy
 
 Row = dict[str, Any]
@@ -23,11 +24,11 @@ class RowMaker:
     Args:
         taxonomy: The classifier's tree.
         class_nodes: Node of each class, ``(c,)``.
-        threshold_prob: The deepest node whose summed probability reaches it is named.
+        naming: Which node is named.
         novelty_threshold: A photo is unknown where its novelty score is above it; None: never.
         top_k: Candidates at every rank.
         node_probs_from: Rows also hold every node but the root with at least this probability, in
-            (0, 1], under `NODE_PROBS`; None: they do not.
+            [0, 1] and above 0, under `NODE_PROBS`; None: they do not.
 
     Attributes:
         columns: The names of a row's fields, in order.
@@ -41,19 +42,19 @@ class RowMaker:
         taxonomy: Taxonomy,
         class_nodes: NDArray[np.int64],
         *,
-        threshold_prob: float,
+        naming: Naming,
         novelty_threshold: float | None,
         top_k: int = 1,
         node_probs_from: float | None = None,
     ) -> None:
         self.taxonomy, self.class_nodes = taxonomy, class_nodes
-        self.threshold_prob, self.novelty_threshold = threshold_prob, novelty_threshold
+        self.naming, self.novelty_threshold = naming, novelty_threshold
         if top_k < 1:
             raise ConfigError(f"top_k must be at least 1, got {top_k}.")
         self.top_k, self.node_probs_from = top_k, node_probs_from
         self.levels = levels_with_classes(taxonomy, class_nodes)
         self.columns = _columns(list(self.levels), top_k)
-        self._leaf_classes = _classes_without_class_below(taxonomy, class_nodes)
+        self._leaf_classes = frozenset(lowest_classes(taxonomy, class_nodes).tolist())
 
     def rows(self, images: list[str], node_probs: Tensor, novelty: Tensor) -> list[Row]:
         """Make the rows of a batch.
@@ -66,14 +67,13 @@ class RowMaker:
         # Something is certainly in the picture, also where a restriction took away what it is.
         node_probs = node_probs.clone()
         node_probs[:, 0] = 1.0
-        named = deepest_reaching(
-            self.taxonomy, node_probs, threshold_prob=self.threshold_prob
-        ).tolist()
+        named = self.naming.decide(node_probs).tolist()
         by_rank = {rank: self._best_of(node_probs, nodes) for rank, nodes in self.levels.items()}
         rows = []
         for index, (image, node) in enumerate(zip(images, named, strict=True)):
             row: Row = dict.fromkeys(self.columns)
-            row |= {"image": image, "noveltyScore": float(novelty[index])}
+            row |= {"image": image, "promise": self.naming.promise}
+            row["noveltyScore"] = float(novelty[index])
             row |= self._decision(node, float(node_probs[index, node]), row["noveltyScore"])
             for rank, (names, values) in by_rank.items():
                 for place in range(min(self.top_k, len(values[index]))):
@@ -158,20 +158,14 @@ def levels_with_classes(
 
 
 def _nodes_from(node_probs: Tensor, smallest: float) -> list[list[tuple[int, float]]]:
-    places, nodes = (node_probs[:, 1:] >= smallest).nonzero(as_tuple=True)
+    likely = (node_probs[:, 1:] >= smallest) & (node_probs[:, 1:] > 0)
+    places, nodes = likely.nonzero(as_tuple=True)
     nodes = nodes + 1  # the root is left out
     found: list[list[tuple[int, float]]] = [[] for _ in node_probs]
     probs = node_probs[places, nodes]
     for place, node, prob in zip(places.tolist(), nodes.tolist(), probs.tolist(), strict=True):
         found[place].append((node, prob))
     return found
-
-
-def _classes_without_class_below(
-    taxonomy: Taxonomy, class_nodes: NDArray[np.int64]
-) -> frozenset[int]:
-    above = {int(node) for leaf in class_nodes for node in taxonomy.ancestors(int(leaf))[1:]}
-    return frozenset(int(node) for node in class_nodes) - above
 
 
 def is_figure(column: str) -> bool:
@@ -192,7 +186,7 @@ def _columns(ranks: list[str], top_k: int) -> list[str]:
         for place in range(1, top_k + 1)
         for column in _rank_columns(rank, place)
     ]
-    return [*first, *candidates, "error"]
+    return [*first, *candidates, "promise", "error"]
 
 
 def _rank_columns(rank: str, place: int) -> tuple[str, str]:

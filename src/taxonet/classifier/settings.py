@@ -37,11 +37,24 @@ class Preprocessing(Stored):
     std: tuple[float, float, float]
 
 
+class CalibrationSource(Stored):
+    """Which photos something was calibrated with."""
+
+    images: str
+    """The manifest or folder that they came from."""
+    split: str | None
+    """Their split; None where the photos had none."""
+    sha256: str
+    """Hash of the names and true taxa of the readable ones."""
+
+
 class Calibration(Stored):
     """What calibration images set; None where there were none, and then nothing is refused."""
 
     images: int = Field(0, ge=0)
     """Calibration images behind these figures."""
+    source: CalibrationSource | None = None
+    """Where they came from."""
     temperature: PositiveFloat = 1.0
     """Probabilities are softmax(scale * scores / temperature)."""
     novelty_score: str = "max_logit"

@@ -8,8 +8,6 @@ from taxonet.errors import CheckpointError
 from taxonet.files import read_json, write_json
 from taxonet.metrics import PairMeans
 
-_FILE = "second_stage.json"
-
 
 @dataclass(frozen=True)
 class TrailPoint:
@@ -24,10 +22,15 @@ class TrailPoint:
     pairs: dict[str, PairMeans]
 
 
+def trail_file(classifier: Path) -> Path:
+    """Return where a classifier's folder has its trail, if it has one."""
+    return classifier / "second_stage.json"
+
+
 def write_trail(classifier: Path, points: Sequence[TrailPoint]) -> None:
     """Write the trail into a classifier's folder; a stage that fits nothing leaves none."""
     if points:
-        write_json(classifier / _FILE, {"points": [asdict(point) for point in points]})
+        write_json(trail_file(classifier), {"points": [asdict(point) for point in points]})
 
 
 def read_trail(classifier: Path) -> tuple[TrailPoint, ...]:
@@ -36,7 +39,7 @@ def read_trail(classifier: Path) -> tuple[TrailPoint, ...]:
     Raises:
         CheckpointError: The file is damaged.
     """
-    path = classifier / _FILE
+    path = trail_file(classifier)
     if not path.is_file():
         return ()
     try:

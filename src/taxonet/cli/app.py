@@ -8,6 +8,8 @@ import typer
 
 from taxonet.cli import (
     analyse,
+    calibrate,
+    decide,
     demo,
     doctor,
     draw_flora,
@@ -29,6 +31,8 @@ from taxonet.cli.screen import say
 from taxonet.errors import ConfigError, TaxonetError
 from taxonet.recipes.verbs import (
     AnalyseConfig,
+    CalibrateConfig,
+    DecideConfig,
     DemoConfig,
     EmbedConfig,
     EvaluateConfig,
@@ -85,7 +89,9 @@ app.command("refit")(verb(RefitConfig, refit.run))
 app.command("fit-diffusion")(verb(FitDiffusionConfig, fit_diffusion.run))
 app.command("evaluate")(verb(EvaluateConfig, evaluate.run))
 app.command("analyse")(verb(AnalyseConfig, analyse.run))
+app.command("calibrate")(verb(CalibrateConfig, calibrate.run))
 app.command("predict")(verb(PredictConfig, predict.run))
+app.command("decide")(verb(DecideConfig, decide.run))
 app.command("embed")(verb(EmbedConfig, embed.run))
 app.command("list")(listing.run)
 app.command("doctor")(doctor.run)

@@ -21,6 +21,7 @@ Kind = Literal[
     "novelty-scores",
     "fitted-novelty-scores",
     "rollups",
+    "policies",
     "benchmark-sets",
 ]
 
@@ -37,6 +38,7 @@ _REGISTRIES = {
     "novelty-scores": ("inference.novelty", "NOVELTY_SCORES"),
     "fitted-novelty-scores": ("inference.novelty", "FITTED_NOVELTY_SCORES"),
     "rollups": ("inference.rollup_choice", "ROLLUPS"),
+    "policies": ("inference.decision", "POLICIES"),
     "benchmark-sets": ("data.benchmarks", "BENCHMARK_SETS"),
 }
 

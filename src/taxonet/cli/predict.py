@@ -23,6 +23,7 @@ def run(config: PredictConfig) -> None:
         f"{summary.images} photos: {summary.unknown} called unknown, {summary.unreadable} "
         "unreadable (the reason is in the column `error`)."
     )
+    say(f"Promise: {summary.promise}.")
     print(summary.out)  # noqa: T201 - the result, for a pipe
     if summary.unreadable:
         sys.exit(1)

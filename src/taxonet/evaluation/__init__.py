@@ -1,10 +1,10 @@
 """Judges a classifier on a table of photos, at every rank, and looks inside it."""
 
+from taxonet.data.matching import MatchedPhotos, match_photos
 from taxonet.evaluation.analysis import Analysis, analyse
 from taxonet.evaluation.figures import reliability_of, shown_levels
 from taxonet.evaluation.geometry import AngleSpread, ClassFigure, Geometry, measure_geometry
 from taxonet.evaluation.judge import CLASS_LEVEL, Judgement, LevelCounts, judge
-from taxonet.evaluation.matching import MatchedPhotos, match_photos
 from taxonet.evaluation.projection import Projection
 from taxonet.evaluation.run import Evaluation, evaluate
 

@@ -13,6 +13,7 @@ from taxonet.classifier import (
     index_file,
     read_trail,
 )
+from taxonet.data.matching import match_photos
 from taxonet.data.sources import open_images
 from taxonet.errors import ConfigError, DataError
 from taxonet.evaluation.geometry import (
@@ -29,7 +30,6 @@ from taxonet.evaluation.head_rows import (
     remarks_on_rows,
     score_unit,
 )
-from taxonet.evaluation.matching import match_photos
 from taxonet.evaluation.projection import TOO_FEW, Projection, project, tsne_class
 from taxonet.metrics import score_margins
 from taxonet.progress import Progress

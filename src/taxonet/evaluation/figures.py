@@ -107,7 +107,8 @@ def decision_figures(classifier: TaxonClassifier, judgement: Judgement) -> Figur
     right = is_on_path(taxonomy, named, truth) | is_on_path(taxonomy, truth, named)
     ranks = [taxonomy.rank_name(int(node)) or "none" for node in named[spoken]]
     return {
-        "threshold_prob": calibration.threshold_prob,
+        "promise": classifier.naming.promise,
+        "threshold_prob": calibration.threshold_prob if classifier.parts.rule is None else None,
         "images": len(named),
         "flagged_unknown": int(novel.sum()),
         "nothing_named": int(((named == 0) & ~novel).sum()),

@@ -11,7 +11,6 @@ from taxonet.classifier import TaxonClassifier, levels_with_classes
 from taxonet.data.long_tail import shot_groups
 from taxonet.data.table import ImageTable
 from taxonet.evaluation.rollups import RollupCurves
-from taxonet.inference.decision import deepest_reaching
 from taxonet.metrics import ConfusionCounts, HitCounts, top_k_hits
 from taxonet.progress import Progress
 from taxonet.taxonomy import Taxonomy
@@ -137,11 +136,7 @@ def judge(
             found.truth += truth[good].tolist()
             found.predicted += classifier.class_nodes[best.indices.numpy()].tolist()
             found.prob += best.values.tolist()
-            found.named += deepest_reaching(
-                classifier.taxonomy,
-                node_probs,
-                threshold_prob=classifier.calibration.threshold_prob,
-            ).tolist()
+            found.named += classifier.naming.decide(node_probs).tolist()
             found.novelty += classifier.novelty(batch).tolist()
             found.norm += torch.linalg.vector_norm(batch.embedding, dim=1).tolist()
     return found

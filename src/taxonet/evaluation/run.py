@@ -1,14 +1,13 @@
 """The verb `evaluate`: every figure, on photos that the classifier was not trained on."""
 
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
-from taxonet.classifier import TaxonClassifier
+from taxonet.classifier import TaxonClassifier, trained_on
+from taxonet.data.matching import MatchedPhotos, match_photos, open_unknown
 from taxonet.data.sources import open_images
 from taxonet.data.table import ImageTable
 from taxonet.errors import ConfigError, DataError
@@ -21,7 +20,6 @@ from taxonet.evaluation.figures import (
     open_set_figures,
 )
 from taxonet.evaluation.judge import CLASS_LEVEL, IntArray, Judgement, judge
-from taxonet.evaluation.matching import MatchedPhotos, match_photos
 from taxonet.recipes.verbs import EvaluateConfig
 from taxonet.version import __version__
 
@@ -87,7 +85,9 @@ def evaluate(config: EvaluateConfig, *, show_progress: bool = False) -> Evaluati
         }
         unknown_photos.append(matched.unknown)
     if config.unknown is not None:
-        unknown_photos.append(_open_unknown(config.unknown, classifier))
+        unknown_photos.append(
+            open_unknown(config.unknown, classifier.taxonomy, classifier.class_nodes)
+        )
     unknown = [judging.unknown(table) for table in unknown_photos if len(table)]
     if unknown:
         metrics["open_set"] = open_set_figures(classifier.calibration, test, unknown)
@@ -138,18 +138,6 @@ class _Judging:
         )
 
 
-def _open_unknown(path: Path, classifier: TaxonClassifier) -> ImageTable:
-    table = open_images(path)
-    stray = match_photos(table, classifier.taxonomy, classifier.class_nodes).known
-    if len(stray):
-        raise DataError(
-            f"{path}: {len(stray)} photos are of taxa that the classifier knows (first: "
-            f"{stray.name(0)}, {stray.frame['taxon'].iloc[0]}). Photos of unknown taxa must be of "
-            "others; take them out."
-        )
-    return table
-
-
 def _figures(
     classifier: TaxonClassifier, photos: MatchedPhotos, judgement: Judgement
 ) -> dict[str, Any]:
@@ -173,14 +161,5 @@ def _split_of(table: ImageTable, split: str) -> ImageTable:
 
 def _seen_in_training(config: EvaluateConfig, table: ImageTable) -> int | None:
     """Count the photos whose very bytes were trained on; None where there is no index."""
-    index = config.classifier / "index" / "training.parquet"
-    if not index.is_file():
-        return None
-    trained = set(pq.read_table(index, columns=["sha256"])["sha256"].to_pylist())
-    seen = 0
-    for row in range(len(table)):
-        try:
-            seen += sha256(table.read_bytes(row)).hexdigest() in trained
-        except OSError:
-            continue  # it is counted among the unreadable
-    return seen
+    seen = trained_on(config.classifier, table)
+    return None if seen is None else int(seen.sum())

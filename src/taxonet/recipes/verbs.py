@@ -14,6 +14,7 @@ from taxonet.recipes.schema import Section
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 _NODE_PROBS_FROM = 0.01
+_CONFIDENCE = 0.95
 
 
 class TaxonomySource(Section):
@@ -121,6 +122,63 @@ class FitDiffusionConfig(Section):
         return self
 
 
+class CalibrateConfig(Section):
+    """Set thresholds and a decision policy from labelled photos; write a new classifier."""
+
+    classifier: Path = Field(description="Classifier folder.")
+    images: Path = Field(
+        description="Labelled photos that were put aside for this; with splits, those of `split` "
+        "are used."
+    )
+    split: str = Field("calibration", description="Split to use, where the photos have splits.")
+    unknown: Path | None = Field(
+        None,
+        description="Photos of taxa that the classifier lacks; a policy then keeps its promise for "
+        "known and unknown taxa as they are mixed here.",
+    )
+    out: Path = Field(Path("runs/calibrated"), description="Folder of the new classifier.")
+    policy: str | None = Field(
+        None,
+        description="How names are chosen, as `taxonet list policies` prints it; one threshold "
+        "for `named-right` if left out.",
+    )
+    set: tuple[str, ...] = Field((), description="Option of the policy: key=value.")
+    group_by: str | None = Field(
+        None,
+        description="Keep the promise in every group of the most probable class: shot_group, or a "
+        "rank such as family.",
+    )
+    novelty_score: str = Field(
+        "max_logit", description="What decides `unknown`, as `taxonet list` prints it."
+    )
+    known_accepted: float = Field(
+        0.95, gt=0, le=1, description="Share of known photos that are not called unknown."
+    )
+    named_right: float = Field(
+        0.95, gt=0, le=1, description="Share of right names that the one threshold is chosen for."
+    )
+    batch_size: PositiveInt = Field(64, description="Photos per forward pass.")
+    workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
+    device: Device = Field("auto", description="Where to compute.")
+
+    @model_validator(mode="after")
+    def _has_a_policy_for_its_options(self) -> Self:
+        if self.policy is None and (self.set or self.group_by is not None):
+            raise ValueError("set and group_by are about a policy: give --policy.")
+        return self
+
+
+class DecideConfig(Section):
+    """Name photos anew from stored scores, by any policy, without the classifier."""
+
+    scores: Path = Field(description="Scores that `predict --scores` wrote (.parquet).")
+    policy: Path = Field(
+        description="A fitted policy: decision.yaml of the folder that `calibrate --policy` wrote."
+    )
+    out: Path = Field(Path("decisions.csv"), description="Where rows go: .csv, .jsonl or .parquet.")
+    top_k: PositiveInt = Field(1, description="Candidates to write at every rank.")
+
+
 class EvaluateConfig(Section):
     """Judge a classifier on labelled photos it was not trained on."""
 
@@ -193,8 +251,26 @@ class PredictConfig(Section):
         description="Where the probabilities of all likely taxa go, a line for each photo and "
         "taxon: .csv, .jsonl or .parquet.",
     )
+    scores: Path | None = Field(
+        None,
+        description="Where all that `decide` needs to name the photos anew goes (.parquet).",
+    )
     node_probs_from: float = Field(
-        _NODE_PROBS_FROM, gt=0, le=1, description="Smallest probability in that table."
+        _NODE_PROBS_FROM,
+        ge=0,
+        le=1,
+        description="Smallest probability in these two; 0 for all above 0, which some policies "
+        "need.",
+    )
+    risk: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Share of wrong names to stay below, of all photos like the calibration "
+        "photos; in the place of the classifier's own rule.",
+    )
+    confidence: float = Field(
+        _CONFIDENCE, gt=0, lt=1, description="Confidence with which that is kept."
     )
     within: tuple[str, ...] = Field(
         (), description="Only taxa under this one: rank=name; several add up."
@@ -212,10 +288,24 @@ class PredictConfig(Section):
 
     @model_validator(mode="after")
     def _has_a_file_for_node_probs(self) -> Self:
-        if self.node_probs is None and self.node_probs_from != _NODE_PROBS_FROM:
-            raise ValueError("node_probs_from is about the table of node_probs: give --node-probs.")
-        if self.node_probs is not None and self.node_probs.resolve() == self.out.resolve():
-            raise ValueError(f"out and node_probs are two files, got {self.out} for both.")
+        tables = [path for path in (self.node_probs, self.scores) if path is not None]
+        if not tables and self.node_probs_from != _NODE_PROBS_FROM:
+            raise ValueError(
+                "node_probs_from is about the tables of node_probs and scores: give --node-probs "
+                "or --scores."
+            )
+        files = [path.resolve() for path in (self.out, *tables)]
+        if len(set(files)) < len(files):
+            raise ValueError(
+                "out, node_probs and scores are different files, got "
+                f"{', '.join(map(str, (self.out, *tables)))}."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_risk_to_be_confident_of(self) -> Self:
+        if self.risk is None and self.confidence != _CONFIDENCE:
+            raise ValueError("confidence is about a risk: give --risk.")
         return self
 
 

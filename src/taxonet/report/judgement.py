@@ -138,7 +138,7 @@ def _tail_section(evaluations: Mapping[str, Evaluation]) -> Section:
 def _decision_section(evaluations: Mapping[str, Evaluation]) -> Section:
     columns = (
         Column("classifier"),
-        Column("threshold", decimals=3),
+        Column("promise"),
         Column("named", "%", 1),
         Column("of these right", "%", 1),
         Column("called unknown", "%", 1),
@@ -152,13 +152,13 @@ def _decision_section(evaluations: Mapping[str, Evaluation]) -> Section:
         ranks = ", ".join(f"{rank} {count}" for rank, count in found["named_at_rank"].items())
         shares = [100 * found[key] / images for key in ("flagged_unknown", "nothing_named")]
         named, right = 100 * found["named"] / images, percent(found["named_right"])
-        rows.append((name, found["threshold_prob"], named, right, *shares, ranks))
+        rows.append((name, found["promise"], named, right, *shares, ranks))
     curve = reliability_of(next(iter(evaluations.values())).test)
     return Section(
         "What it dares to name",
         paragraphs=(
-            "The deepest taxon whose summed probability reaches the threshold is named; the "
-            "threshold was set on calibration photos.",
+            "The deepest taxon whose summed probability reaches a threshold is named, or what a "
+            "policy decides; either was set on calibration photos, and holds for photos like them.",
         ),
         tables=(Table("Decisions on the test photos.", columns, tuple(rows)),),
         figures=(

@@ -1,16 +1,19 @@
 """Training: from photos and a recipe to a classifier."""
 
 from taxonet.training.fit_diffusion import fit_diffusion
+from taxonet.training.recalibrate import CalibrateResult, recalibrate
 from taxonet.training.refit import RefitResult, refit
 from taxonet.training.run import TrainResult, train
 from taxonet.training.stopping import Interrupted, TrainingStopped
 
 __all__ = [
+    "CalibrateResult",
     "Interrupted",
     "RefitResult",
     "TrainResult",
     "TrainingStopped",
     "fit_diffusion",
+    "recalibrate",
     "refit",
     "train",
 ]

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from shutil import copytree
 
 import torch
 from torch import Tensor
@@ -10,9 +9,7 @@ from torch import Tensor
 from taxonet.classifier import (
     TaxonClassifier,
     TrainingIndex,
-    index_file,
-    read_trail,
-    write_trail,
+    copy_beside,
 )
 from taxonet.files import atomic_folder, require_free
 from taxonet.inference.learned_diffusion import centred_log_probs, fit_learned_diffusion
@@ -62,6 +59,5 @@ def fit_diffusion(config: FitDiffusionConfig, *, show_progress: bool = False) ->
     new = TaxonClassifier(replace(classifier.parts, learned=learned.cpu()), device=config.device)
     with atomic_folder(config.out) as folder:
         new.save(folder)
-        write_trail(folder, read_trail(config.classifier))
-        copytree(index_file(config.classifier).parent, index_file(folder).parent)
+        copy_beside(config.classifier, folder)
     return config.out

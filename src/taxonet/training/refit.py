@@ -14,6 +14,7 @@ from taxonet.classifier import (
     TrailPoint,
     TrainingIndex,
     index_file,
+    write_calibration_scores,
     write_trail,
 )
 from taxonet.classifier.reading import TreeReading
@@ -27,7 +28,7 @@ from taxonet.progress import Progress
 from taxonet.recipes import PartChoice, Recipe, SecondStageRecipe, read_overrides
 from taxonet.recipes.verbs import RefitConfig
 from taxonet.registry import SECOND_STAGES
-from taxonet.training.calibrate import calibrated
+from taxonet.training.calibrate import CalibrationPhotos, calibrated
 from taxonet.training.data import TrainingData, open_training_data
 from taxonet.training.second_stage import (
     CachedEmbeddings,
@@ -116,14 +117,17 @@ def refit(config: RefitConfig, *, show_progress: bool = False) -> RefitResult:
         seed=recipe.seed,
         shown=show_progress,
     )
-    parts = replace(old.parts, recipe=recipe, calibration=Calibration(), learned=None)
+    parts = replace(old.parts, recipe=recipe, calibration=Calibration(), learned=None, rule=None)
     new = TaxonClassifier(parts, device=config.device)
+    scores = None
     notes = ["There are no calibration photos: no temperature or threshold was set."]
     if config.images is not None:
-        new = calibrated(new, _photos(config.images, new), workers=config.workers)
+        photos = CalibrationPhotos.of_run(_photos(config.images, new), origin=str(config.images))
+        new, scores, _ = calibrated(new, photos, workers=config.workers)
         notes = [] if new.calibration.images else notes
     with atomic_folder(config.out) as folder:
         new.save(folder)
+        write_calibration_scores(folder, scores)
         write_trail(folder, trail)
         index_file(folder).parent.mkdir()
         copyfile(index_file(config.classifier), index_file(folder))

@@ -15,6 +15,7 @@ from taxonet.classifier import (
     Preprocessing,
     TaxonClassifier,
     TrailPoint,
+    write_calibration_scores,
     write_trail,
 )
 from taxonet.data.table import ImageTable
@@ -27,7 +28,7 @@ from taxonet.recipes import Recipe, dump_recipe
 from taxonet.recipes.verbs import TrainConfig
 from taxonet.training.assembly import make_trainer
 from taxonet.training.building import build
-from taxonet.training.calibrate import calibrated
+from taxonet.training.calibrate import CalibrationPhotos, calibrated
 from taxonet.training.checkpoints import Position, list_checkpoints
 from taxonet.training.data import TrainingData, open_training_data
 from taxonet.training.index import write_index
@@ -95,9 +96,7 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
     if accelerator.is_main_process and not config.resume:
         write_json(config.out / _MARK, {"taxonet": __version__})
         write_text(config.out / "recipe.yaml", dump_recipe(recipe))
-        # Bytes inside a table need a format that can hold them.
-        suffix = "csv" if data.table.blobs is None else "parquet"
-        data.table.save(config.out / f"split.{suffix}")
+        data.table.save(config.out / f"split.{_table_suffix(data)}")
     if show_progress and accelerator.is_main_process and trainer.about:
         sys.stderr.write(f"{trainer.about}\n")
     position = trainer.fit()
@@ -118,9 +117,11 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
     if accelerator.is_main_process:
         if position.broken:
             write_json(config.out / "broken.json", position.broken)
-        classifier = calibrated(classifier, data, workers=config.workers)
+        photos = CalibrationPhotos.of_run(data, origin=f"split.{_table_suffix(data)}")
+        classifier, scores, _ = calibrated(classifier, photos, workers=config.workers)
         with atomic_folder(config.out / "classifier", replace=True) as folder:
             classifier.save(folder)
+            write_calibration_scores(folder, scores)
             write_trail(folder, trail)
             write_index(folder, classifier, data, workers=config.workers, shown=show_progress)
             _keep_metrics(config.out / "classifier", folder)
@@ -133,6 +134,11 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
         notes=(*left_out, *_notes(recipe, data, classifier)),
         is_main=accelerator.is_main_process,
     )
+
+
+def _table_suffix(data: TrainingData) -> str:
+    """Bytes inside a table need a format that can hold them."""
+    return "csv" if data.table.blobs is None else "parquet"
 
 
 _MARK = "run.json"

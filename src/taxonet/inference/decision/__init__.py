@@ -3,6 +3,7 @@
 from taxonet.inference.decision.climbing import Climbing
 from taxonet.inference.decision.covers import covering_node, covering_nodes
 from taxonet.inference.decision.curve import NamingCurve, calibrate_threshold, naming_curve
+from taxonet.inference.decision.grouped import ThresholdPolicy
 from taxonet.inference.decision.information_gain import InformationGain
 from taxonet.inference.decision.leaf_sets import LeafSets
 from taxonet.inference.decision.likely import (
@@ -32,6 +33,7 @@ __all__ = [
     "Policy",
     "RankThresholds",
     "RiskControlled",
+    "ThresholdPolicy",
     "calibrate_threshold",
     "covering_node",
     "covering_nodes",

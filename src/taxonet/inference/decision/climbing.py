@@ -11,6 +11,7 @@ from taxonet.inference.decision.likely import FloatArray, IntArray
 from taxonet.inference.decision.mean_risk import wrong_allowed
 from taxonet.inference.decision.mistakes import threshold_leaving
 from taxonet.inference.decision.policy import Found, Images, Prob
+from taxonet.registry import POLICIES
 from taxonet.taxonomy import Taxonomy
 from taxonet.taxonomy.propagate import paths_to
 
@@ -29,6 +30,7 @@ class ClimbingFound(Found):
     threshold_prob: Prob | None
 
 
+@POLICIES.register("climbing")
 class Climbing(LearntPolicy[ClimbingFound]):
     r"""Climbs from the most probable leaf to the first node that reaches a threshold.
 
@@ -65,13 +67,18 @@ class Climbing(LearntPolicy[ClimbingFound]):
     kind = "climbing"
     _found_model = ClimbingFound
 
-    def __init__(self, alpha: float) -> None:
+    def __init__(self, alpha: float = 0.05) -> None:
         super().__init__()
         self.alpha = check_share("alpha", alpha)
 
     def options(self) -> dict[str, Any]:
         """Return alpha."""
         return {"alpha": self.alpha}
+
+    @property
+    def promise(self) -> str:
+        """What holds for images like the calibration images, in a few words."""
+        return f"at most {100 * self.alpha:.3g} % of photos wrong on average"
 
     def _learn(
         self, node_probs: torch.Tensor, truth: IntArray, taxonomy: Taxonomy

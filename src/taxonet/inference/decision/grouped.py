@@ -69,6 +69,7 @@ class ThresholdPolicy(Policy[Thresholds]):
     What a subclass adds is how the threshold of a group is chosen.
     """
 
+    looks_from_prob = LOWEST_THRESHOLD_PROB
     _found_model = Thresholds
 
     def fit(

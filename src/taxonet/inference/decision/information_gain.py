@@ -12,6 +12,7 @@ from taxonet.inference.decision.learnt import LearntPolicy
 from taxonet.inference.decision.likely import ROOT, FloatArray, IntArray, LikelyNodes
 from taxonet.inference.decision.policy import Found, Images
 from taxonet.inference.decision.truth import is_on_path
+from taxonet.registry import POLICIES
 from taxonet.taxonomy import Taxonomy
 
 _HALVINGS = 30  # the multiplier to a billionth of its largest value
@@ -29,6 +30,7 @@ class InformationGainFound(Found):
     multiplier: Annotated[float, Field(ge=0)] | None
 
 
+@POLICIES.register("information_gain")
 class InformationGain(LearntPolicy[InformationGainFound]):
     r"""Names the node of the largest expected information, at an accuracy of 1 - eps.
 
@@ -67,13 +69,18 @@ class InformationGain(LearntPolicy[InformationGainFound]):
     kind = "information_gain"
     _found_model = InformationGainFound
 
-    def __init__(self, eps: float) -> None:
+    def __init__(self, eps: float = 0.05) -> None:
         super().__init__()
         self.eps = check_share("eps", eps)
 
     def options(self) -> dict[str, Any]:
         """Return eps."""
         return {"eps": self.eps}
+
+    @property
+    def promise(self) -> str:
+        """What holds for images like the calibration images, in a few words."""
+        return f"none: at most {100 * self.eps:.3g} % of the calibration photos wrong"
 
     def _learn(
         self, node_probs: torch.Tensor, truth: IntArray, taxonomy: Taxonomy

@@ -13,6 +13,7 @@ from taxonet.inference.decision.learnt import LearntPolicy
 from taxonet.inference.decision.likely import PROB_DECIMALS, FloatArray, IntArray
 from taxonet.inference.decision.mean_risk import wrong_allowed
 from taxonet.inference.decision.policy import Found, Images
+from taxonet.registry import POLICIES
 from taxonet.taxonomy import Taxonomy
 from taxonet.taxonomy.propagate import max_up
 
@@ -29,6 +30,7 @@ class LeafSetsFound(Found):
     mass_above: Annotated[float, Field(ge=0)] | None
 
 
+@POLICIES.register("leaf_sets")
 class LeafSets(LearntPolicy[LeafSetsFound]):
     r"""Gives sets of leaves that hold the true one with a probability of at least 1 - alpha.
 
@@ -72,13 +74,18 @@ class LeafSets(LearntPolicy[LeafSetsFound]):
     kind = "leaf_sets"
     _found_model = LeafSetsFound
 
-    def __init__(self, alpha: float) -> None:
+    def __init__(self, alpha: float = 0.05) -> None:
         super().__init__()
         self.alpha = check_share("alpha", alpha)
 
     def options(self) -> dict[str, Any]:
         """Return alpha."""
         return {"alpha": self.alpha}
+
+    @property
+    def promise(self) -> str:
+        """What holds for images like the calibration images, in a few words."""
+        return f"at most {100 * self.alpha:.3g} % of sets without the true leaf on average"
 
     def _learn(
         self, node_probs: torch.Tensor, truth: IntArray, taxonomy: Taxonomy

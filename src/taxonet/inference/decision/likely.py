@@ -39,6 +39,17 @@ class LikelyNodes:
     node: IntArray
     prob: FloatArray
 
+    def rows(self, chosen: NDArray[np.bool_]) -> Self:
+        """Return the likely nodes of the chosen images ``(n_images,)``, numbered anew."""
+        kept = chosen[self.image]
+        place = np.cumsum(chosen) - 1
+        return type(self)(
+            n_images=int(chosen.sum()),
+            image=place[self.image[kept]],
+            node=self.node[kept],
+            prob=self.prob[kept],
+        )
+
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
         """Return the likely nodes of all images of the parts, in order."""

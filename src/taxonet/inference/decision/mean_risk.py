@@ -8,8 +8,10 @@ from taxonet.inference.decision.grouped import Names, ThresholdPolicy
 from taxonet.inference.decision.inputs import check_share
 from taxonet.inference.decision.likely import LOWEST_THRESHOLD_PROB
 from taxonet.inference.decision.mistakes import threshold_leaving
+from taxonet.registry import POLICIES
 
 
+@POLICIES.register("mean_risk_controlled")
 class MeanRiskControlled(ThresholdPolicy):
     r"""Names the deepest node such that P(wrong) is at most alpha on average.
 
@@ -46,13 +48,18 @@ class MeanRiskControlled(ThresholdPolicy):
 
     kind = "mean_risk_controlled"
 
-    def __init__(self, alpha: float) -> None:
+    def __init__(self, alpha: float = 0.05) -> None:
         super().__init__()
         self.alpha = check_share("alpha", alpha)
 
     def options(self) -> dict[str, Any]:
         """Return alpha."""
         return {"alpha": self.alpha}
+
+    @property
+    def promise(self) -> str:
+        """What holds for images like the calibration images, in a few words."""
+        return f"at most {100 * self.alpha:.3g} % of photos wrong on average"
 
     def _threshold(self, names: Names, *, n_groups: int) -> float | None:
         return threshold_leaving(

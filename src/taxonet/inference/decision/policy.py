@@ -40,9 +40,11 @@ class Policy(ABC, Generic[FoundT]):
 
     Attributes:
         kind: Its name in stored policies.
+        looks_from_prob: Nodes of a smaller probability make no difference to what it decides.
     """
 
     kind: ClassVar[str]
+    looks_from_prob: ClassVar[float] = 0.0
     _found_model: ClassVar[type[Found]]
 
     def __init__(self) -> None:
@@ -59,6 +61,11 @@ class Policy(ABC, Generic[FoundT]):
     @abstractmethod
     def options(self) -> dict[str, Any]:
         """Return what the policy was made with, by name."""
+
+    @property
+    @abstractmethod
+    def promise(self) -> str:
+        """What holds for images like the calibration images, in a few words."""
 
     @property
     def found(self) -> FoundT:

@@ -18,9 +18,11 @@ from taxonet.inference.decision.likely import (
 from taxonet.inference.decision.naming import deepest_reaching
 from taxonet.inference.decision.policy import Found, Policy
 from taxonet.inference.decision.truth import checked_truth
+from taxonet.registry import POLICIES
 from taxonet.taxonomy import Taxonomy
 
 
+@POLICIES.register("rank_thresholds")
 class RankThresholds(Policy[Found]):
     """Names the deepest node that reaches the fixed threshold of its rank. Promises nothing.
 
@@ -43,9 +45,10 @@ class RankThresholds(Policy[Found]):
     """
 
     kind = "rank_thresholds"
+    looks_from_prob = LOWEST_THRESHOLD_PROB
     _found_model = Found
 
-    def __init__(self, thresholds: Mapping[str, float]) -> None:
+    def __init__(self, thresholds: Mapping[str, float] | None = None) -> None:
         super().__init__()
         if not thresholds:
             raise ConfigError("Expected a threshold for at least one rank, got none.")
@@ -60,6 +63,11 @@ class RankThresholds(Policy[Found]):
     def options(self) -> dict[str, Any]:
         """Return the thresholds by rank."""
         return {"thresholds": dict(self.thresholds)}
+
+    @property
+    def promise(self) -> str:
+        """What holds for images like the calibration images, in a few words."""
+        return "none: fixed thresholds"
 
     def fit(
         self,

@@ -10,6 +10,7 @@ from taxonet.inference.decision.grouped import Names, ThresholdPolicy
 from taxonet.inference.decision.inputs import check_share
 from taxonet.inference.decision.likely import LOWEST_THRESHOLD_PROB, FloatArray, IntArray
 from taxonet.inference.decision.mistakes import threshold_leaving
+from taxonet.registry import POLICIES
 
 Among = Literal["photos", "names"]
 
@@ -17,6 +18,7 @@ Among = Literal["photos", "names"]
 _GRID = np.arange(50, 101) / 100
 
 
+@POLICIES.register("risk_controlled")
 class RiskControlled(ThresholdPolicy):
     r"""Names the deepest node such that P(wrong) is at most alpha, with confidence 1 - delta.
 
@@ -75,7 +77,9 @@ class RiskControlled(ThresholdPolicy):
 
     kind = "risk_controlled"
 
-    def __init__(self, alpha: float, delta: float, *, among: Among = "photos") -> None:
+    def __init__(
+        self, alpha: float = 0.05, delta: float = 0.05, *, among: Among = "photos"
+    ) -> None:
         super().__init__()
         self.alpha, self.delta = check_share("alpha", alpha), check_share("delta", delta)
         if among not in ("photos", "names"):
@@ -85,6 +89,14 @@ class RiskControlled(ThresholdPolicy):
     def options(self) -> dict[str, Any]:
         """Return alpha, delta and among."""
         return {"alpha": self.alpha, "delta": self.delta, "among": self.among}
+
+    @property
+    def promise(self) -> str:
+        """What holds for images like the calibration images, in a few words."""
+        return (
+            f"at most {100 * self.alpha:.3g} % of {self.among} wrong, with confidence "
+            f"{100 * (1 - self.delta):.3g} %"
+        )
 
     def _threshold(self, names: Names, *, n_groups: int) -> float | None:
         level = self._level(n_groups)

@@ -18,7 +18,13 @@ def is_on_path(taxonomy: Taxonomy, node: IntArray, below: IntArray) -> BoolArray
     return np.asarray(climbing == node)
 
 
-def cut_at_truth(taxonomy: Taxonomy, likely: LikelyNodes, truth_nodes: ArrayLike) -> LikelyNodes:
+def cut_at_truth(
+    taxonomy: Taxonomy,
+    likely: LikelyNodes,
+    truth_nodes: ArrayLike,
+    *,
+    known: BoolArray | None = None,
+) -> LikelyNodes:
     """Leave out what is below the true node of an image that is known to that node only.
 
     A photo known to its genus may be named to a species of it: nothing tells whether that is
@@ -29,6 +35,8 @@ def cut_at_truth(taxonomy: Taxonomy, likely: LikelyNodes, truth_nodes: ArrayLike
         taxonomy: The tree.
         likely: Likely nodes of N images.
         truth_nodes: Integers ``(N,)``, the true node of each, at any depth.
+        known: Bools ``(N,)``, False for images of unknown taxa, which stay as they are; None
+            for all known.
 
     Raises:
         DataError: Not exactly one true node per image.
@@ -43,6 +51,8 @@ def cut_at_truth(taxonomy: Taxonomy, likely: LikelyNodes, truth_nodes: ArrayLike
     """
     truth = checked_truth(truth_nodes, likely.n_images, taxonomy)[likely.image]
     kept = (likely.node == truth) | ~is_on_path(taxonomy, truth, likely.node)
+    if known is not None:
+        kept |= ~known[likely.image]
     return LikelyNodes(likely.n_images, likely.image[kept], likely.node[kept], likely.prob[kept])
 
 

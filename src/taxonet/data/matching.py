@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from taxonet.data.sources import open_images
 from taxonet.data.table import ImageTable
 from taxonet.errors import DataError, did_you_mean
 from taxonet.taxonomy import Taxonomy, match_labels
@@ -78,6 +79,86 @@ def match_photos(
         unknown=table.rows(is_unknown),
         dropped={str(label): int(count) for label, count in lost.items()},
     )
+
+
+def open_unknown(path: Path, taxonomy: Taxonomy, class_nodes: NDArray[np.int64]) -> ImageTable:
+    """Open photos of taxa that a classifier lacks.
+
+    Raises:
+        DataError: Some are of taxa that it knows.
+    """
+    table = open_images(path)
+    stray = match_photos(table, taxonomy, class_nodes).known
+    if len(stray):
+        raise DataError(
+            f"{path}: {len(stray)} photos are of taxa that the classifier knows (first: "
+            f"{stray.name(0)}, {stray.frame['taxon'].iloc[0]}). Photos of unknown taxa must be of "
+            "others; take them out."
+        )
+    return table
+
+
+def deepest_known(taxonomy: Taxonomy, class_nodes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return, for every node, the deepest of itself and its ancestors with a class at or below it.
+
+    It is what a classifier can at best say of a taxon that it lacks.
+
+    Args:
+        taxonomy: The tree, n nodes.
+        class_nodes: Nodes that carried training labels, ``(c,)``.
+
+    Returns:
+        int64 ``(n,)``.
+
+    Examples:
+        >>> tree = Taxonomy.from_edges([("root", "Rosa"), ("Rosa", "R. canina"),
+        ...                             ("Rosa", "R. gallica"), ("root", "Acer")])
+        >>> [tree.names[node] for node in deepest_known(tree, np.array([3]))]
+        ['root', 'root', 'Rosa', 'R. canina', 'Rosa']
+    """
+    spans = np.zeros(len(taxonomy), dtype=bool)
+    spans[class_nodes] = True
+    found = np.arange(len(taxonomy))
+    for level in reversed(taxonomy.level_slices[1:]):
+        np.logical_or.at(spans, taxonomy.parent[level], spans[level])
+    for level in taxonomy.level_slices[1:]:
+        found[level] = np.where(spans[level], found[level], found[taxonomy.parent[level]])
+    return found
+
+
+def unknown_nodes(
+    table: ImageTable, taxonomy: Taxonomy, class_nodes: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return the true node of each photo of an unknown taxon: its deepest known ancestor.
+
+    A label that the tree does not have may be a path, whose first names it has; otherwise the
+    root is all that is known.
+
+    Args:
+        table: Photos of taxa that are no classes.
+        taxonomy: The classifier's tree.
+        class_nodes: Nodes that carried training labels, ``(c,)``.
+    """
+    labels = table.frame["taxon"]
+    starts = {str(label): _starts_of(str(label)) for label in labels.dropna().unique()}
+    wanted = sorted({start for some in starts.values() for start in some})
+    node_of = {
+        match.label: match.nodes[0]
+        for match in match_labels(wanted, taxonomy).matches
+        if match.found
+    }
+    known = deepest_known(taxonomy, class_nodes)
+    first = {
+        label: next((int(known[node_of[start]]) for start in some if start in node_of), 0)
+        for label, some in starts.items()
+    }
+    return np.array([first.get(label, 0) for label in labels], dtype=np.int64)
+
+
+def _starts_of(label: str) -> list[str]:
+    """Return a label and, if it is a path, the paths above it, deepest first."""
+    names = label.split("/")
+    return ["/".join(names[:length]) for length in range(len(names), 0, -1)]
 
 
 def read_taxon_map(path: Path) -> dict[str, str]:

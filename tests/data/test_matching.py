@@ -4,10 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from taxonet.data.matching import MatchedPhotos, match_photos, read_taxon_map
 from taxonet.data.table import ImageTable
 from taxonet.errors import DataError
-from taxonet.evaluation import MatchedPhotos, match_photos
-from taxonet.evaluation.matching import read_taxon_map
 from tests.helpers import CLASS_NODES, ragged_taxonomy
 
 

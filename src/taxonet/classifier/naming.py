@@ -1,0 +1,111 @@
+"""Which taxon an image is given as its name, and what that promises."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from taxonet.classifier.decision_rule import DecisionRule
+from taxonet.classifier.predicted_groups import PredictedGroups
+from taxonet.classifier.settings import Calibration
+from taxonet.inference.decision import LOWEST_THRESHOLD_PROB, ThresholdPolicy, deepest_reaching
+from taxonet.taxonomy import Taxonomy
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How names are chosen.
+
+    Attributes:
+        decide: From node probabilities ``(B, n)`` to the node named, int64 ``(B,)``; 0 for none.
+        promise: What holds for photos like the calibration photos; begins with ``none`` where
+            nothing does.
+        looks_from_prob: Nodes of a smaller probability make no difference.
+        changed: Why a promise is void, whatever the rule; None where it is not.
+    """
+
+    decide: Callable[[Tensor], IntArray]
+    promise: str
+    looks_from_prob: float
+    changed: str | None = None
+
+    def without_promise(self, why: str) -> "Naming":
+        """Return the same where something has changed that the promise rests on."""
+        return replace(self, promise=f"none: {why}", changed=why)
+
+    def under(
+        self,
+        *,
+        rollup: object | None = None,
+        allowed: object | None = None,
+        renormalise: bool = True,
+    ) -> "Naming":
+        """Return the same for other probabilities than the promise is about, which says so.
+
+        Args:
+            rollup: Another way from scores to probabilities than the head's own.
+            allowed: A choice of taxa. Without renormalising, the probability of a node only
+                falls, so that a name by thresholds of at least 0.5 is one above the former name:
+                the promise holds.
+            renormalise: Whether the probabilities of the allowed taxa are made to sum to 1.
+        """
+        if rollup is not None:
+            return self.without_promise("calibrated for another rollup")
+        by_threshold = self.looks_from_prob >= LOWEST_THRESHOLD_PROB
+        if allowed is not None and (renormalise or not by_threshold):
+            return self.without_promise("calibrated for all taxa")
+        return self
+
+
+def naming_by_threshold(taxonomy: Taxonomy, calibration: Calibration) -> Naming:
+    """Name the deepest node that reaches the threshold of the calibration."""
+    threshold_prob = calibration.threshold_prob
+
+    def decide(node_probs: Tensor) -> IntArray:
+        return deepest_reaching(taxonomy, node_probs, threshold_prob=threshold_prob)
+
+    return Naming(decide, _said_of(calibration), threshold_prob)
+
+
+def naming_by_rule(
+    rule: DecisionRule,
+    taxonomy: Taxonomy,
+    class_nodes: IntArray,
+    class_counts: IntArray,
+) -> Naming:
+    """Name what a fitted policy decides.
+
+    Args:
+        rule: The policy, and how images are grouped for it.
+        taxonomy: The classifier's tree.
+        class_nodes: Node of each class, ``(c,)``.
+        class_counts: Training photos of each class, ``(c,)``.
+
+    Raises:
+        DataError: The policy was fitted to another taxonomy.
+        ConfigError: Groups by a rank that the taxonomy does not have.
+    """
+    rule.check(taxonomy)
+    groups = PredictedGroups.of(rule.group_by, taxonomy, class_nodes, class_counts)
+
+    policy = rule.policy
+
+    def decide(node_probs: Tensor) -> IntArray:
+        if groups is None or not isinstance(policy, ThresholdPolicy):
+            return policy.decide(node_probs, taxonomy)
+        return policy.decide(node_probs, taxonomy, groups=groups(node_probs))
+
+    return Naming(decide, rule.promise, policy.looks_from_prob)
+
+
+def _said_of(calibration: Calibration) -> str:
+    if not calibration.images:
+        return "none: not calibrated"
+    return (
+        f"none: chosen for {calibration.named_right:.0%} right names on "
+        f"{calibration.images} calibration photos"
+    )

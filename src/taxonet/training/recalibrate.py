@@ -1,0 +1,148 @@
+"""The verb `calibrate`: thresholds and a decision policy from labelled photos, for a classifier."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from taxonet.classifier import (
+    DecisionRule,
+    PredictedGroups,
+    TaxonClassifier,
+    copy_beside,
+    trained_on,
+    write_calibration_scores,
+)
+from taxonet.data.matching import match_photos, open_unknown, unknown_nodes
+from taxonet.data.sources import open_images
+from taxonet.errors import ConfigError, DataError
+from taxonet.files import atomic_folder, require_free
+from taxonet.inference.decision import Policy, RankThresholds, ThresholdPolicy
+from taxonet.recipes import read_overrides
+from taxonet.recipes.verbs import CalibrateConfig
+from taxonet.registry import NOVELTY_SCORES, POLICIES
+from taxonet.training.calibrate import Calibrated, CalibrationPhotos, calibrated
+
+
+@dataclass(frozen=True)
+class CalibrateResult:
+    """What calibrating made."""
+
+    classifier: Path
+    images: int
+    """Calibration photos that could be read."""
+    promise: str
+    """What holds for the names of photos like these."""
+    notes: tuple[str, ...]
+
+
+def recalibrate(config: CalibrateConfig, *, show_progress: bool = False) -> CalibrateResult:
+    """Set temperature, thresholds and, if asked for, a policy; write a new classifier.
+
+    Photos that the classifier was trained on are left out. Photos of unknown taxa take part in
+    policies: to name their genus is right where the genus is known.
+
+    Raises:
+        CheckpointError: The folder is no complete classifier.
+        ConfigError: Options that cannot work, or a folder that is taken.
+        DataError: No photo of a known taxon that can be read, or photos given as unknown that
+            are of known taxa.
+    """
+    require_free(config.out)
+    NOVELTY_SCORES.get(config.novelty_score)
+    policy = _policy(config)
+    classifier = TaxonClassifier.load(config.classifier, device=config.device)
+    groups = PredictedGroups.of(
+        config.group_by, classifier.taxonomy, classifier.class_nodes, classifier.class_counts
+    )
+    known, notes = _known(config, classifier)
+    photos = [known] if config.unknown is None else [known, _unknown(config.unknown, classifier)]
+    found = calibrated(
+        classifier,
+        *photos,
+        novelty_score=config.novelty_score,
+        known_accepted=config.known_accepted,
+        named_right=config.named_right,
+        batch_size=config.batch_size,
+        workers=config.workers,
+        shown=show_progress,
+    )
+    if found.scores is None:
+        raise DataError(
+            f"{config.images}: none of the {len(known.table)} photos can be read. Check the paths: "
+            "they are relative to the manifest's folder."
+        )
+    new = found.classifier
+    if policy is not None:
+        rule = _fitted(policy, groups, found)
+        new = new.with_calibration(new.calibration, rule)
+        notes += list(getattr(policy, "notes", ()))
+    with atomic_folder(config.out) as folder:
+        new.save(folder)
+        copy_beside(config.classifier, folder, scores=False)
+        write_calibration_scores(folder, found.scores)
+    return CalibrateResult(config.out, new.calibration.images, new.naming.promise, tuple(notes))
+
+
+def _policy(config: CalibrateConfig) -> Policy[Any] | None:
+    if config.policy is None:
+        return None
+    policy: Policy[Any] = POLICIES.build(config.policy, read_overrides(config.set))
+    return policy
+
+
+def _known(
+    config: CalibrateConfig, classifier: TaxonClassifier
+) -> tuple[CalibrationPhotos, list[str]]:
+    table = open_images(config.images)
+    split = config.split if "split" in table.frame else None
+    if split is not None:
+        table = table.split(split)
+    matched = match_photos(table, classifier.taxonomy, classifier.class_nodes)
+    notes = []
+    if matched.dropped:
+        first = next(iter(matched.dropped))
+        notes.append(
+            f"{sum(matched.dropped.values())} photos are of no taxon that the classifier knows "
+            f"(first: {first}) and were left out; give photos of unknown taxa with --unknown."
+        )
+    seen = trained_on(config.classifier, matched.known)
+    fresh = np.ones(len(matched.known), dtype=bool) if seen is None else ~seen
+    if not fresh.all():
+        notes.append(f"{int((~fresh).sum())} photos were trained on and were left out.")
+    if not fresh.any():
+        raise DataError(
+            f"{config.images}: no photo{'' if split is None else f' of the split {split!r}'} is of "
+            "a taxon that the classifier knows and was not trained on. Calibrate with labelled "
+            "photos that were put aside for it."
+        )
+    nodes = matched.nodes[fresh]
+    return (
+        CalibrationPhotos(
+            matched.known.rows(fresh),
+            nodes,
+            np.ones(len(nodes), dtype=bool),
+            str(config.images),
+            split,
+        ),
+        notes,
+    )
+
+
+def _unknown(path: Path, classifier: TaxonClassifier) -> CalibrationPhotos:
+    table = open_unknown(path, classifier.taxonomy, classifier.class_nodes)
+    nodes = unknown_nodes(table, classifier.taxonomy, classifier.class_nodes)
+    return CalibrationPhotos(table, nodes, np.zeros(len(nodes), dtype=bool), str(path))
+
+
+def _fitted(policy: Policy[Any], groups: PredictedGroups | None, found: Calibrated) -> DecisionRule:
+    classifier, scores = found.classifier, found.scores
+    assert scores is not None
+    source = classifier.calibration.source
+    if isinstance(policy, ThresholdPolicy | RankThresholds):
+        return scores.fit(policy, classifier.taxonomy, groups=groups, source=source)
+    if groups is not None:
+        raise ConfigError(f"The policy {policy.kind} has no groups: leave out --group-by.")
+    probs = classifier.node_probs(found.logits)
+    return DecisionRule(policy.fit(probs, scores.truth, classifier.taxonomy), source=source)
