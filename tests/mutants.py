@@ -282,7 +282,8 @@ _OTHERS = (
     *_of(
         "inference/decision/leaf_sets.py",
         "inference/test_decision_policies.py",
-        ("np.where(first, before, 0.0)", "before"),
+        ("falling[:, :-1], axis=1", "falling[:, 1:], axis=1"),
+        ("leaf_probs >= least", "leaf_probs > least"),
         ("where=leaf_probs > best", "where=leaf_probs >= best"),
     ),
     *_of(

@@ -127,12 +127,10 @@ class LeafSets(LearntPolicy[LeafSetsFound]):
 def _held(leaf_probs: FloatArray, bound: float) -> BoolArray:
     """Say which leaves have no more than the bound above them, ``(B, c)`` both."""
     falling = -np.sort(-leaf_probs, axis=1)
-    before = np.cumsum(falling, axis=1) - falling
-    # Equals share what is above the first of them; it only grows along the row.
-    first = np.diff(falling, axis=1, prepend=np.inf) != 0
-    mass = np.round(np.maximum.accumulate(np.where(first, before, 0.0), axis=1), PROB_DECIMALS)
-    held = np.count_nonzero(mass <= bound, axis=1)
-    least = falling[np.arange(len(held)), held - 1]  # nothing is above the first, so one is held
+    above = np.zeros_like(falling)  # nothing is above the first, so one is held
+    np.cumsum(falling[:, :-1], axis=1, out=above[:, 1:])
+    held = np.count_nonzero(np.round(above, PROB_DECIMALS) <= bound, axis=1)
+    least = falling[np.arange(len(held)), held - 1]  # held with all its equals
     return np.asarray(leaf_probs >= least[:, None])
 
 
