@@ -17,8 +17,8 @@ import torch
 
 from benchmarks.run_table import RESULTS
 from taxonet.classifier import TaxonClassifier
-from taxonet.data.sources import open_images
 from taxonet.data.matching import match_photos
+from taxonet.data.sources import open_images
 from taxonet.inference.rollup_choice import Rollup, TreeScores
 from taxonet.metrics import OperatingCurve
 from taxonet.registry import ROLLUPS

@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def main() -> None:
     parser.add_argument("--render-all", type=Path, metavar="PAGE", help="write all into a page")
     options = parser.parse_args()
     if options.render_all:
-        _render_into(options.render_all)
+        write_into(options.render_all, {name: render(table) for name, table in TABLES.items()})
     elif options.table is None:
         parser.error("name a table, or use --render-all")
     elif options.render:
@@ -84,12 +85,12 @@ def _run(table: TableSpec, row: Row, seed: int, options: argparse.Namespace) -> 
     work.mkdir(parents=True, exist_ok=True)
     data = table.prepare(options.data or Path("data"), work, seed)
     changes = row.changes if row.on else (*table.common, *row.changes, f"seed={seed}")
-    commit = _commit_of_the_code()  # now: it may be another at the end
+    commit = commit_of_the_code()  # now: it may be another at the end
     start = time.monotonic()
     if row.on:
         classifier, kept_epoch = _refit(row, work), None
     else:
-        classifier, kept_epoch = _train(row, work, data, changes)
+        classifier, kept_epoch = train_row(row, work, data, changes)
     seconds = time.monotonic() - start
     if "learned_diffusion" in table.rollups:
         classifier = _with_learned_rollup(classifier)
@@ -119,7 +120,9 @@ def _run(table: TableSpec, row: Row, seed: int, options: argparse.Namespace) -> 
     }
 
 
-def _train(row: Row, work: Path, data: PreparedData, changes: tuple[str, ...]) -> tuple[Path, int]:
+def train_row(
+    row: Row, work: Path, data: PreparedData, changes: tuple[str, ...]
+) -> tuple[Path, int]:
     """Train a row anew and return its classifier and the epoch that was kept."""
     from taxonet.recipes.verbs import TrainConfig
     from taxonet.training import train
@@ -193,7 +196,7 @@ def _commit(table: TableSpec, row: Row, seed: int) -> None:
     subprocess.run(["git", "commit", "-q", "-m", message, "--", path], check=False)
 
 
-def _commit_of_the_code() -> str:
+def commit_of_the_code() -> str:
     """Return the commit, with a word where code differs from it."""
     compare = ["git", "diff", "--quiet", "HEAD", "--", "src", "benchmarks/*.py"]
     is_that = subprocess.run(compare, check=False).returncode == 0
@@ -254,7 +257,7 @@ def _markdown(table: TableSpec, found: list[dict[str, Any]], columns: Columns) -
     ]
     for row in table.rows:
         runs = [record for record in found if record["row"] == row.name]
-        cells = [_cell([_value(run, path) for run in runs]) for path in columns.values()]
+        cells = [cell([_value(run, path) for run in runs]) for path in columns.values()]
         lines.append(f"| {row.name} | {len(runs)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -276,8 +279,8 @@ def _rollup_lines(table: TableSpec, found: list[dict[str, Any]]) -> str:
         for rollup in table.rollups:
             paths = [("test", "rollups", rollup, name) for name in (*figures, *heights)]
             values = [[_value(run, path) for run in runs] for path in paths]
-            shares = [_cell(value) for value in values[: len(figures)]]
-            edges = [_cell(value, factor=1, decimals=2) for value in values[len(figures) :]]
+            shares = [cell(value) for value in values[: len(figures)]]
+            edges = [cell(value, factor=1, decimals=2) for value in values[len(figures) :]]
             cells = " | ".join([*shares, *edges])
             lines.append(f"| {row.name} | {rollup} | {len(runs)} | {cells} |")
     return "\n".join(lines)
@@ -301,7 +304,7 @@ def _value(record: dict[str, Any], path: tuple[str, ...]) -> float | None:
     return None if value is None else float(value)
 
 
-def _cell(values: list[float | None], *, factor: float = 100, decimals: int = 1) -> str:
+def cell(values: list[float | None], *, factor: float = 100, decimals: int = 1) -> str:
     known = [factor * value for value in values if value is not None]
     if not values:
         return _NOT_RUN
@@ -311,15 +314,15 @@ def _cell(values: list[float | None], *, factor: float = 100, decimals: int = 1)
     return f"{statistics.mean(known):.{decimals}f}{spread}"
 
 
-def _render_into(page: Path) -> None:
-    """Replace what stands between the markers of each table."""
+def write_into(page: Path, tables: Mapping[str, str]) -> None:
+    """Replace what stands between the markers of each table of a page."""
     text = page.read_text(encoding="utf-8")
-    for name, table in TABLES.items():
+    for name, table in tables.items():
         start, end = f"<!-- table {name} -->", f"<!-- end {name} -->"
         if start in text and end in text:
             before, rest = text.split(start, 1)
             after = rest.split(end, 1)[1]
-            text = f"{before}{start}\n{render(table)}\n{end}{after}"
+            text = f"{before}{start}\n{table}\n{end}{after}"
     page.write_text(text, encoding="utf-8")
 
 

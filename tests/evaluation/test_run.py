@@ -22,7 +22,7 @@ from taxonet.seeds import generator
 from taxonet.taxonomy import Taxonomy
 from tests.evaluation.conftest import COUNTS, TEMPERATURE, Logits, write_table
 from tests.helpers import CLASS_NODES, save_photo, tiny_parts
-from tests.reference.evaluation import level_figures
+from tests.reference.evaluation import level_calibration, level_figures
 
 NAMES = ("Betulaceae", "Rubus", "Acer", "Rosa canina", "Rosa gallica", "Acer rubrum")
 COUNT_OF = dict(zip(CLASS_NODES, COUNTS, strict=True))
@@ -79,6 +79,46 @@ def test_every_level_equals_the_calculation_by_hand(
     assert [groups[name]["classes"] for name in ("many", "medium", "few")] == [2, 1, 2]
 
 
+def test_calibration_at_every_level_equals_the_calculation_by_hand(
+    folder: Path, photos: tuple[Path, list[int], dict[str, list[float]]]
+) -> None:
+    path, truth, logits = photos
+    found = evaluate(EvaluateConfig(classifier=folder, images=path, batch_size=9, device="cpu"))
+    taxonomy = found.classifier.taxonomy
+    readable = [
+        (CLASS_NODES[k], [value / TEMPERATURE for value in logits[f"{row}.jpg"]])
+        for row, k in enumerate(truth[:-1])
+    ]
+    taxa = {"class": CLASS_NODES, "species": (7, 8, 10), "genus": (4, 5, 6), "family": (1, 2, 3)}
+    wanted = {
+        name: level_calibration(
+            taxonomy, nodes, counts=COUNT_OF, photos=readable, summed=name != CLASS_LEVEL
+        )
+        for name, nodes in taxa.items()
+    }
+    calibration = found.metrics["test"]["calibration"]
+    assert list(calibration) == list(wanted)
+    assert_close(calibration, wanted, "calibration", tolerance=1e-6)  # ours sums float32
+    groups = wanted["class"]["shot_groups"]
+    assert len(set(groups.values())) == 3
+    assert wanted["family"]["shot_groups"]["few"] is None  # every family has many photos or some
+    curve = found.test.levels["genus"].reliability()
+    assert curve.images.sum() == sum(k in (1, 2, 3, 5) for k in truth[:-1])
+
+
+def test_the_shot_group_is_that_of_the_named_taxon(
+    folder: Path, tmp_path: Path, script: Script
+) -> None:
+    """A photo of a rare species that is named as a common one counts for the common ones."""
+    script({"a.jpg": [0.0, 0, 0, 20, 0, 0]})  # surely Rosa canina (120 photos), but Acer rubrum (2)
+    path = write_table(tmp_path / "t.csv", [("a.jpg", "Acer rubrum")])
+    found = evaluate(EvaluateConfig(classifier=folder, images=path, device="cpu"))
+    by_class = found.metrics["test"]["calibration"]["class"]
+    prob = 1 / (1 + 5 * np.exp(-20 / TEMPERATURE))
+    assert by_class["shot_groups"] == {"many": pytest.approx(prob), "medium": None, "few": None}
+    assert by_class["ece"] == pytest.approx(prob)
+
+
 def _below(truth: list[int]) -> tuple[int, int, int]:
     """Photos that count at species, genus and family: those of a class at or below the rank."""
     species = sum(k in (3, 5) for k in truth)
@@ -86,13 +126,13 @@ def _below(truth: list[int]) -> tuple[int, int, int]:
     return species, genus, len(truth)
 
 
-def assert_close(found: Any, wanted: Any, where: str) -> None:
+def assert_close(found: Any, wanted: Any, where: str, *, tolerance: float = 1e-12) -> None:
     if isinstance(wanted, dict):
         assert found.keys() == wanted.keys(), where
         for key, value in wanted.items():
-            assert_close(found[key], value, f"{where}, {key}")
+            assert_close(found[key], value, f"{where}, {key}", tolerance=tolerance)
     else:
-        assert found == (wanted if wanted is None else pytest.approx(wanted, abs=1e-12)), where
+        assert found == (wanted if wanted is None else pytest.approx(wanted, abs=tolerance)), where
 
 
 def test_single_classes_and_confusions(folder: Path, tmp_path: Path, script: Script) -> None:
@@ -336,7 +376,7 @@ def test_the_order_and_the_batches_of_the_photos_do_not_matter(
     for other in found[1:]:
         for part in ("levels", "decision", "confused", "per_class", "dropped", "unreadable"):
             assert other[part] == found[0][part], part
-        assert other["calibration"]["ece"] == pytest.approx(found[0]["calibration"]["ece"])
+        assert_close(other["calibration"], found[0]["calibration"], "calibration")
 
 
 @pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (64, 1)])

@@ -58,7 +58,7 @@ def test_parts_tensors_and_memory_maps_agree(
     scores, target = drawn(2.0, images=300)
     single = scores.astype(np.float32)
     whole = fit_temperature(single, target)
-    monkeypatch.setattr(calibration, "_ROWS_AT_ONCE", 37)
+    monkeypatch.setattr(calibration, "ROWS_AT_ONCE", 37)
     np.save(tmp_path / "scores.npy", single)
     mapped = np.load(tmp_path / "scores.npy", mmap_mode="r")
     for same in (

@@ -1,4 +1,5 @@
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taxonet.errors import DataError
-from taxonet.metrics import expected_calibration_error, reliability_curve
+from taxonet.metrics import ReliabilityCounts, expected_calibration_error, reliability_curve
 from taxonet.seeds import generator
 from tests.reference import metrics as reference
 
@@ -24,6 +25,54 @@ def test_ece_equals_the_loop(predictions: list[tuple[float, bool]], bins: int) -
     assert curve.images.sum() == len(probs)
     expected = reference.expected_calibration_error(probs, right, bins)
     assert expected_calibration_error(curve) == pytest.approx(expected, abs=1e-12)
+
+
+@given(PREDICTIONS, st.lists(st.integers(0, 40), max_size=3), st.sampled_from([1, 2, 4, 8]))
+def test_batches_and_merged_counts_equal_the_loop(
+    predictions: list[tuple[float, bool]], cuts: list[int], bins: int
+) -> None:
+    probs, right = [p for p, _ in predictions], [r for _, r in predictions]
+    counts, others = ReliabilityCounts(bins=bins), ReliabilityCounts(bins=bins)
+    for start, end in pairwise([0, *sorted(cuts), len(probs)]):
+        counts.update(probs[start:end], right[start:end])
+    others.merge(counts)
+    expected = reference.reliability_bins(probs, right, bins)
+    for curve in (counts.compute(), others.compute(), reliability_curve(probs, right, bins=bins)):
+        found = zip(curve.images, curve.mean_prob, curve.accuracy, strict=True)
+        for (images, mean_prob, accuracy), wanted in zip(found, expected, strict=True):
+            assert (images, mean_prob, accuracy) == pytest.approx(wanted, abs=1e-12, nan_ok=True)
+
+
+def test_a_bin_by_hand() -> None:
+    """Two images in the upper bin, 0.6 and 1.0, one of them right."""
+    counts = ReliabilityCounts(bins=2)
+    counts.update([0.6], [True])
+    counts.update([1.0], [False])
+    curve = counts.compute()
+    assert curve.images.tolist() == [0, 2]
+    assert (curve.mean_prob[1], curve.accuracy[1]) == (0.8, 0.5)
+    assert expected_calibration_error(curve) == pytest.approx(0.3)
+
+
+def test_a_curve_stays_as_it_was_when_more_is_counted() -> None:
+    counts = ReliabilityCounts(bins=1)
+    counts.update([0.5], [True])
+    curve = counts.compute()
+    counts.update([0.5], [False])
+    assert (curve.images.tolist(), curve.accuracy.tolist()) == ([1], [1.0])
+
+
+def test_a_refused_batch_leaves_the_counts_as_they_were() -> None:
+    counts = ReliabilityCounts(bins=4)
+    counts.update([0.5], [True])
+    with pytest.raises(DataError, match=r"in \[0, 1\]"):
+        counts.update([0.5, 1.1], [True, True])
+    assert counts.compute().images.tolist() == [0, 1, 0, 0]
+
+
+def test_counts_of_other_bins_do_not_merge() -> None:
+    with pytest.raises(DataError, match="Counts of 4 and of 5 bins"):
+        ReliabilityCounts(bins=4).merge(ReliabilityCounts(bins=5))
 
 
 def test_agrees_with_torchmetrics() -> None:

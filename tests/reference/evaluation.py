@@ -5,6 +5,7 @@ from math import exp
 from typing import Any
 
 from taxonet.taxonomy import Taxonomy
+from tests.reference.metrics import expected_calibration_error
 
 GROUPS = ("many", "medium", "few")
 
@@ -32,25 +33,10 @@ def level_figures(
         photos: True node and logits of each readable photo.
         summed: Sum probabilities below each taxon; False where the taxa are the classes.
     """
-    above = {node: set(taxonomy.ancestors(node).tolist()) for node in counts}
-    train = {taxon: _train_images(taxon, above, counts, summed=summed) for taxon in taxa}
-    ranked = []
-    for truth, logits in photos:
-        true_taxon = next((node for node in taxonomy.ancestors(truth) if node in train), None)
-        if not summed:
-            true_taxon = truth
-        if true_taxon is None:
-            continue
-        likely = [exp(logit - max(logits)) for logit in logits]
-        probs = {
-            taxon: sum(
-                p
-                for p, node in zip(likely, counts, strict=True)
-                if (taxon in above[node] if summed else taxon == node)
-            )
-            for taxon in taxa
-        }
-        ranked.append((true_taxon, sorted(taxa, key=lambda taxon: -probs[taxon])))
+    train, photos_at_level = _at_level(taxonomy, taxa, counts=counts, photos=photos, summed=summed)
+    ranked = [
+        (truth, sorted(taxa, key=lambda taxon: -probs[taxon])) for truth, probs in photos_at_level
+    ]
     figures = _summary(ranked, list(taxa))
     return figures | {
         "top5": _share([truth in order[:5] for truth, order in ranked]),
@@ -66,6 +52,62 @@ def level_figures(
             for group in GROUPS
         },
     }
+
+
+def level_calibration(
+    taxonomy: Taxonomy,
+    taxa: Sequence[int],
+    *,
+    counts: Mapping[int, int],
+    photos: Sequence[tuple[int, Sequence[float]]],
+    summed: bool = True,
+) -> dict[str, Any]:
+    """Return the calibration error of a level with 15 bins, overall and by group of the best taxon.
+
+    The arguments are those of `level_figures`.
+    """
+    train, at_level = _at_level(taxonomy, taxa, counts=counts, photos=photos, summed=summed)
+    said = [(max(taxa, key=lambda taxon: probs[taxon]), truth, probs) for truth, probs in at_level]
+    stated = [(group_of(train[best]), probs[best], best == truth) for best, truth, probs in said]
+
+    def error(chosen: Sequence[tuple[str, float, bool]]) -> float | None:
+        if not chosen:
+            return None
+        return expected_calibration_error([p for _, p, _ in chosen], [r for *_, r in chosen], 15)
+
+    groups = {name: error([one for one in stated if one[0] == name]) for name in GROUPS}
+    return {"ece": error(stated), "shot_groups": groups}
+
+
+def _at_level(
+    taxonomy: Taxonomy,
+    taxa: Sequence[int],
+    *,
+    counts: Mapping[int, int],
+    photos: Sequence[tuple[int, Sequence[float]]],
+    summed: bool,
+) -> tuple[dict[int, int], list[tuple[int, dict[int, float]]]]:
+    """Return training photos of each taxon; true taxon and probabilities of the photos it has."""
+    above = {node: set(taxonomy.ancestors(node).tolist()) for node in counts}
+    train = {taxon: _train_images(taxon, above, counts, summed=summed) for taxon in taxa}
+    found = []
+    for truth, logits in photos:
+        true_taxon = next((node for node in taxonomy.ancestors(truth) if node in train), None)
+        if not summed:
+            true_taxon = truth
+        if true_taxon is None:
+            continue
+        likely = [exp(logit) for logit in logits]
+        probs = {
+            taxon: sum(
+                p / sum(likely)
+                for p, node in zip(likely, counts, strict=True)
+                if (taxon in above[node] if summed else taxon == node)
+            )
+            for taxon in taxa
+        }
+        found.append((true_taxon, probs))
+    return train, found
 
 
 def _train_images(

@@ -1,5 +1,6 @@
 """Slow loops, written from the definitions, that the metrics must agree with."""
 
+import math
 from collections.abc import Sequence
 
 
@@ -57,8 +58,11 @@ def oscr(known: Sequence[float], right: Sequence[bool], unknown: Sequence[float]
     return area
 
 
-def expected_calibration_error(probs: Sequence[float], right: Sequence[bool], bins: int) -> float:
-    error = 0.0
+def reliability_bins(
+    probs: Sequence[float], right: Sequence[bool], bins: int
+) -> list[tuple[int, float, float]]:
+    """Images, mean probability and accuracy of each bin, NaN where it is empty."""
+    found = []
     for m in range(bins):
         lower, upper = m / bins, (m + 1) / bins
         members = [
@@ -67,7 +71,17 @@ def expected_calibration_error(probs: Sequence[float], right: Sequence[bool], bi
             if lower < p <= upper or (m == 0 and p == 0)
         ]
         if members:
-            accuracy = sum(r for _, r in members) / len(members)
             mean_prob = sum(p for p, _ in members) / len(members)
-            error += len(members) / len(probs) * abs(accuracy - mean_prob)
-    return error
+            accuracy = sum(r for _, r in members) / len(members)
+            found.append((len(members), mean_prob, accuracy))
+        else:
+            found.append((0, math.nan, math.nan))
+    return found
+
+
+def expected_calibration_error(probs: Sequence[float], right: Sequence[bool], bins: int) -> float:
+    return sum(
+        images / len(probs) * abs(accuracy - mean_prob)
+        for images, mean_prob, accuracy in reliability_bins(probs, right, bins)
+        if images
+    )

@@ -113,6 +113,7 @@ def test_the_page_has_every_figure_and_stands_alone(full: Evaluation) -> None:
         "How good is it?",
         "The long tail",
         "What it dares to name",
+        "What its probabilities are worth",
         "At every rank",
         "Unknown taxa",
         "What is confused with what",

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 
 from taxonet.errors import DataError
-from taxonet.metrics import ConfusionCounts, reliability_curve
+from taxonet.metrics import ConfusionCounts
 from taxonet.report import (
     genus_confusion,
     long_tail,
     norms_by_shot_group,
     open_set_histogram,
     recall_against_class_size,
-    reliability,
 )
 from taxonet.seeds import generator
 
@@ -45,9 +44,6 @@ DRAWINGS: dict[str, Callable[[], str]] = {
     ),
     "norms": lambda: norms_by_shot_group(*norms(), order=ORDER, extremes=50),
     "genera": lambda: genus_confusion(genera(), NAMES),
-    "reliability": lambda: reliability(
-        reliability_curve([0.2, 0.7, 0.9, 0.95], [False, True, True, False], bins=5)
-    ),
     "open_set": lambda: open_set_histogram([1.0, 2, 2.5, 4], [3.0, 4, 5], threshold=3.2),
 }
 
@@ -167,15 +163,10 @@ def test_what_goes_to_hidden_genera_is_shown_as_others() -> None:
     assert "c" not in shown
 
 
-def test_reliability_and_threshold_are_drawn() -> None:
-    assert "perfectly calibrated" in texts(drawn("reliability"))
+def test_the_threshold_is_drawn() -> None:
     assert {"known taxa: 4 images", "unknown taxa: 3 images", "threshold 3.2"} <= set(
         texts(drawn("open_set"))
     )
-
-
-def test_an_empty_curve_still_draws() -> None:
-    assert reliability(reliability_curve([], [])).startswith("<svg")
 
 
 def test_files_stay_small_with_many_classes() -> None:

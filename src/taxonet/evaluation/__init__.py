@@ -2,7 +2,7 @@
 
 from taxonet.data.matching import MatchedPhotos, match_photos
 from taxonet.evaluation.analysis import Analysis, analyse
-from taxonet.evaluation.figures import reliability_of, shown_levels
+from taxonet.evaluation.figures import shown_levels
 from taxonet.evaluation.geometry import AngleSpread, ClassFigure, Geometry, measure_geometry
 from taxonet.evaluation.judge import CLASS_LEVEL, Judgement, LevelCounts, judge
 from taxonet.evaluation.projection import Projection
@@ -24,6 +24,5 @@ __all__ = [
     "judge",
     "match_photos",
     "measure_geometry",
-    "reliability_of",
     "shown_levels",
 ]

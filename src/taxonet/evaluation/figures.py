@@ -11,7 +11,6 @@ from taxonet.data.long_tail import SHOT_GROUPS
 from taxonet.evaluation.judge import CLASS_LEVEL, Judgement, LevelCounts
 from taxonet.inference.decision import is_on_path
 from taxonet.metrics import (
-    ReliabilityCurve,
     accuracy,
     class_f1,
     class_precision,
@@ -21,7 +20,6 @@ from taxonet.metrics import (
     most_confused,
     open_set_metrics,
     recall_by_group,
-    reliability_curve,
     summarise_recall,
 )
 
@@ -85,15 +83,22 @@ def confused_figures(classifier: TaxonClassifier, level: LevelCounts) -> Figures
     }
 
 
-def calibration_figures(judgement: Judgement) -> Figures:
-    """Return the expected calibration error of the most probable class."""
-    return {"ece": expected_calibration_error(reliability_of(judgement))}
+def calibration_figures(judgement: Judgement) -> dict[str, Figures]:
+    """Return the expected calibration error of the most probable taxon of every level.
 
-
-def reliability_of(judgement: Judgement) -> ReliabilityCurve:
-    """Return stated probability against found accuracy of the most probable class."""
-    right = np.array(judgement.truth) == np.array(judgement.predicted)
-    return reliability_curve(np.clip(judgement.prob, 0, 1), right)
+    Shot groups are those of the taxon that is named: ``0.8`` said of a rare species should be
+    right eight times in ten too.
+    """
+    return {
+        name: {
+            "ece": expected_calibration_error(level.reliability()),
+            "shot_groups": {
+                group: expected_calibration_error(curve)
+                for group, curve in level.reliability_by_group().items()
+            },
+        }
+        for name, level in judgement.levels.items()
+    }
 
 
 def decision_figures(classifier: TaxonClassifier, judgement: Judgement) -> Figures:

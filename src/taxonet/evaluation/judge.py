@@ -8,10 +8,16 @@ import torch
 from numpy.typing import NDArray
 
 from taxonet.classifier import TaxonClassifier, levels_with_classes
-from taxonet.data.long_tail import shot_groups
+from taxonet.data.long_tail import SHOT_GROUPS, shot_groups
 from taxonet.data.table import ImageTable
 from taxonet.evaluation.rollups import RollupCurves
-from taxonet.metrics import ConfusionCounts, HitCounts, top_k_hits
+from taxonet.metrics import (
+    ConfusionCounts,
+    HitCounts,
+    ReliabilityCounts,
+    ReliabilityCurve,
+    top_k_hits,
+)
 from taxonet.progress import Progress
 from taxonet.taxonomy import Taxonomy
 
@@ -40,6 +46,7 @@ class LevelCounts:
         self.groups = [str(group) for group in shot_groups(train_counts)]
         self.confusion = ConfusionCounts(len(nodes))
         self.top5 = HitCounts(len(nodes))
+        self._reliability = {group: ReliabilityCounts() for group in SHOT_GROUPS}
         self._place = np.full(len(taxonomy), -1)
         self._place[nodes] = np.arange(len(nodes))
         for level in taxonomy.level_slices[1:]:  # what has no place takes that of its parent
@@ -55,10 +62,27 @@ class LevelCounts:
         known = truth_places >= 0
         if not known.any():
             return
-        ranked = probs[torch.from_numpy(known)].topk(min(_TOP, probs.shape[1]), dim=1).indices
-        truth = truth_places[known]
-        self.confusion.update(truth, ranked[:, 0].numpy())
-        self.top5.update(truth, top_k_hits(ranked.numpy(), truth))
+        best = probs[torch.from_numpy(known)].topk(min(_TOP, probs.shape[1]), dim=1)
+        ranked, truth = best.indices.numpy(), truth_places[known]
+        self.confusion.update(truth, ranked[:, 0])
+        self.top5.update(truth, top_k_hits(ranked, truth))
+        # Sums of float32 may end a rounding beyond 1.
+        stated = best.values[:, 0].clamp(0, 1).numpy()
+        group_of = np.array(self.groups, dtype=object)[ranked[:, 0]]
+        for group, counts in self._reliability.items():
+            of_group = group_of == group
+            counts.update(stated[of_group], (ranked[:, 0] == truth)[of_group])
+
+    def reliability(self) -> ReliabilityCurve:
+        """Return stated probability against found accuracy of the most probable taxon."""
+        of_all = ReliabilityCounts()
+        for counts in self._reliability.values():
+            of_all.merge(counts)
+        return of_all.compute()
+
+    def reliability_by_group(self) -> dict[str, ReliabilityCurve]:
+        """Return the same by shot group of that taxon, which a user knows, unlike the truth's."""
+        return {group: counts.compute() for group, counts in self._reliability.items()}
 
 
 @dataclass

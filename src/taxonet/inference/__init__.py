@@ -41,6 +41,7 @@ from taxonet.inference.novelty import (
     max_softmax,
     novelty_by_level,
 )
+from taxonet.inference.rank_temperature import at_rank, fit_rank_temperatures
 from taxonet.inference.rollup import bottom_up, greedy_descent, level_top_down, top_down
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "RiskControlled",
     "TunedAlpha",
     "ViM",
+    "at_rank",
     "bottom_up",
     "calibrate_threshold",
     "covering_node",
@@ -76,6 +78,7 @@ __all__ = [
     "energy",
     "entropy",
     "fit_learned_diffusion",
+    "fit_rank_temperatures",
     "fit_temperature",
     "greedy_descent",
     "initial_scores",

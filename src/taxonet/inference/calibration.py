@@ -1,6 +1,6 @@
 """One temperature that makes the stated probabilities of a classifier honest."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,11 @@ from taxonet.errors import DataError
 
 SMALLEST_TEMPERATURE = 0.05
 LARGEST_TEMPERATURE = 20.0
-_ROWS_AT_ONCE = 1024  # float64 copies are made of this many rows at a time
+ROWS_AT_ONCE = 1024  # float64 copies are made of this many rows at a time
 
 Scores = Tensor | NDArray[np.floating[Any]]
+#: Logits ``(b, c)`` in float64 and true classes ``(b,)``, a few images at a time.
+LogitBlocks = Iterable[tuple[Tensor, Tensor]]
 
 
 def fit_temperature(scaled_scores: Scores | Sequence[Scores], target: ArrayLike) -> float:
@@ -46,9 +48,22 @@ def fit_temperature(scaled_scores: Scores | Sequence[Scores], target: ArrayLike)
     """
     parts = [scaled_scores] if isinstance(scaled_scores, Tensor | np.ndarray) else scaled_scores
     targets = _checked_targets(parts, target)
+    return best_temperature(lambda: _blocks(parts, targets))
+
+
+def best_temperature(blocks: Callable[[], LogitBlocks]) -> float:
+    """Return the temperature of the least mean negative log-likelihood; see `fit_temperature`.
+
+    Args:
+        blocks: Called once for each temperature that is tried; gives the logits and classes of
+            all calibration images, a few at a time.
+
+    Raises:
+        DataError: Logits whose likelihood is not finite.
+    """
 
     def nll(log_temperature: float) -> float:
-        return _mean_nll(parts, targets, temperature=float(np.exp(log_temperature)))
+        return _mean_nll(blocks(), temperature=float(np.exp(log_temperature)))
 
     nll_at_one = nll(0.0)
     if not np.isfinite(nll_at_one):
@@ -84,20 +99,22 @@ def _checked_targets(parts: Sequence[Scores], target: ArrayLike) -> Tensor:
     return targets.long()
 
 
-def _mean_nll(parts: Sequence[Scores], targets: Tensor, *, temperature: float) -> float:
-    total, start = 0.0, 0
-    for block in _blocks(parts):
+def _mean_nll(blocks: LogitBlocks, *, temperature: float) -> float:
+    total, images = 0.0, 0
+    for block, y in blocks:
         logits = block / temperature
-        y = targets[start : start + len(block)]
-        start += len(block)
         total += float((logits.logsumexp(dim=1) - logits.gather(1, y[:, None])[:, 0]).sum())
-    return total / len(targets)
+        images += len(y)
+    return total / images
 
 
-def _blocks(parts: Sequence[Scores]) -> Iterator[Tensor]:
+def _blocks(parts: Sequence[Scores], targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    done = 0
     for part in parts:
-        for start in range(0, len(part), _ROWS_AT_ONCE):
-            rows = part[start : start + _ROWS_AT_ONCE]
+        for start in range(0, len(part), ROWS_AT_ONCE):
+            rows = part[start : start + ROWS_AT_ONCE]
             # Copying the rows makes read-only arrays safe to wrap.
             values = rows if isinstance(rows, Tensor) else torch.from_numpy(np.array(rows))
-            yield values.detach().to(device="cpu", dtype=torch.float64)
+            logits = values.detach().to(device="cpu", dtype=torch.float64)
+            yield logits, targets[done : done + len(logits)]
+            done += len(logits)

@@ -6,6 +6,7 @@ Nothing here keeps an array of images times classes; the counts stream.
 from taxonet.metrics.agreement import Agreement, NodeValue, hierarchical_agreement
 from taxonet.metrics.bootstrap import Interval, bootstrap_interval
 from taxonet.metrics.calibration import (
+    ReliabilityCounts,
     ReliabilityCurve,
     expected_calibration_error,
     reliability_curve,
@@ -70,6 +71,7 @@ __all__ = [
     "PairMeans",
     "PairwiseGeometry",
     "RecallSummary",
+    "ReliabilityCounts",
     "ReliabilityCurve",
     "RiskCoverageCurve",
     "RiskCoveragePoints",

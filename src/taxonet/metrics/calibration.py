@@ -1,6 +1,7 @@
 """Whether a stated probability of 0.8 is right eight times in ten."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,8 +31,87 @@ class ReliabilityCurve:
     accuracy: FloatArray
 
 
+class ReliabilityCounts:
+    """What a reliability curve is made from, gathered batch by batch: three numbers a bin.
+
+    Args:
+        bins: Number of equal-width bins M of the stated probability, at least 1.
+
+    Raises:
+        DataError: No bin.
+
+    Examples:
+        >>> counts = ReliabilityCounts(bins=2)
+        >>> counts.update([0.2, 0.4], [False, True])
+        >>> counts.update([0.9, 1.0], [True, True])
+        >>> curve = counts.compute()
+        >>> curve.images.tolist(), curve.accuracy.tolist(), curve.mean_prob.round(3).tolist()
+        ([2, 2], [0.5, 1.0], [0.3, 0.95])
+    """
+
+    def __init__(self, *, bins: int = 15) -> None:
+        if bins < 1:
+            raise DataError(f"Expected at least one bin, got {bins}.")
+        self._edges = np.linspace(0, 1, bins + 1)
+        self._images = np.zeros(bins, dtype=np.int64)
+        self._right = np.zeros(bins, dtype=np.int64)
+        self._prob = np.zeros(bins)
+
+    def update(self, probs: ArrayLike, right: ArrayLike) -> None:
+        """Add a batch. A batch that is refused leaves the counts as they were.
+
+        Args:
+            probs: Floats ``(B,)`` in [0, 1], the stated probability of each predicted taxon.
+            right: Booleans ``(B,)``, whether each prediction was right.
+
+        Raises:
+            DataError: Shapes that differ, or probabilities outside [0, 1].
+        """
+        stated, is_right = np.asarray(probs, dtype=np.float64), np.asarray(right, dtype=bool)
+        if stated.ndim != 1 or stated.shape != is_right.shape:
+            raise DataError(
+                f"Expected probabilities and right as two rows of one length, got {stated.shape} "
+                f"and {is_right.shape}."
+            )
+        if not np.all((stated >= 0) & (stated <= 1)):
+            raise DataError("Expected probabilities in [0, 1], got values outside (or NaN).")
+        bins = len(self._images)
+        bin_of = np.maximum(np.searchsorted(self._edges, stated, side="left") - 1, 0)
+        self._images += np.bincount(bin_of, minlength=bins)
+        self._right += np.bincount(bin_of[is_right], minlength=bins)
+        self._prob += np.bincount(bin_of, weights=stated, minlength=bins)
+
+    def merge(self, other: Self) -> None:
+        """Add all images of other counts.
+
+        Raises:
+            DataError: Another number of bins.
+        """
+        if len(self._images) != len(other._images):
+            raise DataError(
+                f"Counts of {len(self._images)} and of {len(other._images)} bins do not merge."
+            )
+        self._images += other._images
+        self._right += other._right
+        self._prob += other._prob
+
+    def compute(self) -> ReliabilityCurve:
+        """Return the curve of all images so far; without images every bin is empty."""
+        return ReliabilityCurve(
+            edges_prob=self._edges.copy(),
+            images=self._images.copy(),
+            mean_prob=self._means(self._prob),
+            accuracy=self._means(self._right),
+        )
+
+    def _means(self, sums: FloatArray | IntArray) -> FloatArray:
+        means: FloatArray = np.full(len(sums), np.nan)
+        np.divide(sums, self._images, out=means, where=self._images > 0)
+        return means
+
+
 def reliability_curve(probs: ArrayLike, right: ArrayLike, *, bins: int = 15) -> ReliabilityCurve:
-    """Compare stated probabilities with how often the predictions were right.
+    """Compare stated probabilities with how often the predictions were right, all at once.
 
     Args:
         probs: Floats ``(N,)`` in [0, 1], the stated probability of each predicted taxon.
@@ -46,25 +126,9 @@ def reliability_curve(probs: ArrayLike, right: ArrayLike, *, bins: int = 15) -> 
         >>> curve.images.tolist(), curve.accuracy.tolist(), curve.mean_prob.round(3).tolist()
         ([2, 2], [0.5, 1.0], [0.3, 0.95])
     """
-    stated, is_right = np.asarray(probs, dtype=np.float64), np.asarray(right, dtype=bool)
-    if stated.ndim != 1 or stated.shape != is_right.shape:
-        raise DataError(
-            f"Expected probabilities and right as two rows of one length, got {stated.shape} "
-            f"and {is_right.shape}."
-        )
-    if not np.all((stated >= 0) & (stated <= 1)):
-        raise DataError("Expected probabilities in [0, 1], got values outside (or NaN).")
-    if bins < 1:
-        raise DataError(f"Expected at least one bin, got {bins}.")
-    edges = np.linspace(0, 1, bins + 1)
-    bin_of = np.maximum(np.searchsorted(edges, stated, side="left") - 1, 0)
-    images = np.bincount(bin_of, minlength=bins).astype(np.int64)
-    return ReliabilityCurve(
-        edges_prob=edges,
-        images=images,
-        mean_prob=_bin_means(bin_of, stated, images),
-        accuracy=_bin_means(bin_of, is_right.astype(np.float64), images),
-    )
+    counts = ReliabilityCounts(bins=bins)
+    counts.update(probs, right)
+    return counts.compute()
 
 
 def expected_calibration_error(curve: ReliabilityCurve) -> float | None:
@@ -88,10 +152,3 @@ def expected_calibration_error(curve: ReliabilityCurve) -> float | None:
         return None
     gap = np.abs(curve.accuracy - curve.mean_prob)
     return float(np.nansum(curve.images * gap) / total)
-
-
-def _bin_means(bin_of: IntArray, values: FloatArray, images: IntArray) -> FloatArray:
-    means: FloatArray = np.full(len(images), np.nan)
-    sums = np.bincount(bin_of, weights=values, minlength=len(images))
-    np.divide(sums, images, out=means, where=images > 0)
-    return means

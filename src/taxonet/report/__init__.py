@@ -1,5 +1,6 @@
 """One self-contained HTML file that shows how good a classifier is, or what is inside it."""
 
+from taxonet.report.calibration import calibration_section, reliability
 from taxonet.report.examples import choose_right, choose_wrong, thumbnail_uri
 from taxonet.report.geometry import geometry_report, geometry_tables
 from taxonet.report.heatmap import genus_confusion
@@ -10,7 +11,6 @@ from taxonet.report.plots import (
     norms_by_shot_group,
     open_set_histogram,
     recall_against_class_size,
-    reliability,
 )
 from taxonet.report.rollups import operating_curves, rollup_section
 from taxonet.report.structure import (
@@ -34,6 +34,7 @@ __all__ = [
     "ReportData",
     "Section",
     "Table",
+    "calibration_section",
     "cell_text",
     "choose_right",
     "choose_wrong",

@@ -9,8 +9,9 @@ import numpy as np
 
 from taxonet.data.long_tail import SHOT_GROUPS
 from taxonet.errors import DataError
-from taxonet.evaluation import CLASS_LEVEL, Evaluation, reliability_of, shown_levels
+from taxonet.evaluation import CLASS_LEVEL, Evaluation, shown_levels
 from taxonet.metrics import class_recall
+from taxonet.report.calibration import calibration_section
 from taxonet.report.examples import choose_right, choose_wrong, thumbnail_uri
 from taxonet.report.heatmap import genus_confusion
 from taxonet.report.plots import (
@@ -18,7 +19,6 @@ from taxonet.report.plots import (
     norms_by_shot_group,
     open_set_histogram,
     recall_against_class_size,
-    reliability,
 )
 from taxonet.report.rollups import rollup_section
 from taxonet.report.structure import (
@@ -56,6 +56,7 @@ def evaluation_report(evaluations: Mapping[str, Evaluation], *, title: str) -> R
         ),
         _tail_section(evaluations),
         _decision_section(evaluations),
+        calibration_section(evaluations),
         rollup_section(evaluations),
         _unknown_section(evaluations),
         _confusion_section(subject),
@@ -153,7 +154,6 @@ def _decision_section(evaluations: Mapping[str, Evaluation]) -> Section:
         shares = [100 * found[key] / images for key in ("flagged_unknown", "nothing_named")]
         named, right = 100 * found["named"] / images, percent(found["named_right"])
         rows.append((name, found["promise"], named, right, *shares, ranks))
-    curve = reliability_of(next(iter(evaluations.values())).test)
     return Section(
         "What it dares to name",
         paragraphs=(
@@ -161,13 +161,6 @@ def _decision_section(evaluations: Mapping[str, Evaluation]) -> Section:
             "policy decides; either was set on calibration photos, and holds for photos like them.",
         ),
         tables=(Table("Decisions on the test photos.", columns, tuple(rows)),),
-        figures=(
-            Figure(
-                reliability(curve),
-                "Stated probability of the most probable class against how often it was right.",
-                "A reliability curve; on the diagonal, stated probabilities are honest.",
-            ),
-        ),
     )
 
 

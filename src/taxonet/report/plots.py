@@ -1,4 +1,4 @@
-"""The figures of a report: class sizes, recall, embedding norms, calibration, open set.
+"""The figures of a report: class sizes, recall, embedding norms, open set.
 
 Every function returns an ``<svg>`` element as text (see `draw_svg`).
 """
@@ -12,7 +12,6 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from taxonet.errors import DataError
-from taxonet.metrics import ReliabilityCurve
 from taxonet.report.drawing import COLOURS, INK, colour_of, draw_svg, plain_axes, plain_counts
 
 FloatArray = NDArray[np.float64]
@@ -121,24 +120,6 @@ def norms_by_shot_group(
         shares.set_xlabel("share of shot groups among the images")
 
     return draw_svg(paint, height_in=4.6)
-
-
-def reliability(curve: ReliabilityCurve) -> str:
-    """Draw found accuracy over stated probability, and how many images each bin holds."""
-    filled = curve.images > 0
-
-    def paint(figure: Figure) -> None:
-        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-        upper.plot([0, 1], [0, 1], "--", color=INK, alpha=0.5, label="perfectly calibrated")
-        upper.plot(
-            curve.mean_prob[filled], curve.accuracy[filled], "o-", color=COLOURS[0], label="found"
-        )
-        upper.set(ylabel="accuracy", ylim=(0, 1.02))
-        upper.legend(loc="upper left")
-        lower.stairs(curve.images, curve.edges_prob, fill=True, color=COLOURS[0], alpha=0.6)
-        lower.set(xlabel="stated probability", ylabel="images", xlim=(0, 1))
-
-    return draw_svg(paint, height_in=4.2)
 
 
 def open_set_histogram(known: ArrayLike, unknown: ArrayLike, *, threshold: float) -> str:
