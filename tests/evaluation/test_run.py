@@ -196,12 +196,12 @@ def test_the_open_set_by_hand(folder: Path, tmp_path: Path, script: Script) -> N
         "known_images": 5,
         "unknown_images": 4,
         "unreadable": {"u9.jpg": "torn"},
-        "tpr": 0.8,
-        "tnr": 0.75,
-        "acc": pytest.approx(0.775),
-        "auroc": pytest.approx(right_pairs / 20),
-        "aupr": pytest.approx((1 + 1 + 3 / 4 + 4 / 5 + 5 / 8) / 5),
-        "fpr_at_95": 0.75,  # all five known are accepted at 1, and then all but the 0
+        "TPR": 0.8,
+        "TNR": 0.75,
+        "ACC": pytest.approx(0.775),
+        "AUROC": pytest.approx(right_pairs / 20),
+        "AUPR": pytest.approx((1 + 1 + 3 / 4 + 4 / 5 + 5 / 8) / 5),
+        "FPR@95": 0.75,  # all five known are accepted at 1, and then all but the 0
     }
     assert found.unknown_novelty == (-4.5, -1.5, -1.0, 0.0)
     assert found.metrics["test"]["unknown_images"] == 1

@@ -145,7 +145,7 @@ def test_the_tables_say_what_the_metrics_say(full: Evaluation, plain: Evaluation
     (row,) = open_set.rows
     figures = full.metrics["open_set"]
     assert row[1:] == tuple(
-        100 * figures[key] for key in ("tpr", "tnr", "acc", "auroc", "fpr_at_95")
+        100 * figures[key] for key in ("TPR", "TNR", "ACC", "AUROC", "FPR@95")
     )
 
 

@@ -140,7 +140,7 @@ def open_set_figures(
         "known_images": len(known.novelty),
         "unknown_images": len(novelty),
         "unreadable": {name: why for one in unknown for name, why in one.unreadable.items()},
-        **asdict(found),
+        **found,
     }
 
 

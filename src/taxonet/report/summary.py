@@ -73,7 +73,7 @@ def _open_set_table(evaluations: Mapping[str, Evaluation]) -> Table:
     for name, one in evaluations.items():
         found = one.metrics.get("open_set")
         if found:
-            keys = ("tpr", "tnr", "acc", "auroc", "fpr_at_95")
+            keys = ("TPR", "TNR", "ACC", "AUROC", "FPR@95")
             rows.append((name, *(percent(found[key]) for key in keys)))
     caption = (
         "Unknown taxa: the share of known photos accepted (TPR) and of unknown photos refused "
