@@ -234,6 +234,29 @@ def test_known_taxa_among_the_unknown_are_refused(
         evaluate(EvaluateConfig(classifier=folder, images=test, unknown=stray, device="cpu"))
 
 
+def test_of_a_manifest_with_splits_the_unknown_ones_are_judged(
+    folder: Path, tmp_path: Path, script: Script
+) -> None:
+    script({name: [1.0] * 6 for name in ("a.jpg", "b.jpg", "u.jpg", "v.jpg")})
+    rows = [("a.jpg", "Acer", "test"), ("b.jpg", "Acer", "train"), ("u.jpg", "Salix", "unknown")]
+    split = write_table(tmp_path / "split.csv", [*rows, ("v.jpg", "Ilex", "")], "split")
+    given = {"classifier": folder, "images": split, "device": "cpu"}
+    found = evaluate(EvaluateConfig.model_validate({**given, "unknown": split}))
+    assert found.metrics["test"]["matched_images"] == 1
+    assert found.metrics["open_set"]["unknown_images"] == 1
+    stray = write_table(tmp_path / "stray.csv", [*rows, ("x.jpg", "Acer", "unknown")], "split")
+    with pytest.raises(DataError, match=r"1 photos are of taxa that the classifier knows.*x.jpg"):
+        evaluate(EvaluateConfig.model_validate({**given, "unknown": stray}))
+    known = write_table(tmp_path / "known.csv", rows[:2], "split")
+    with pytest.raises(
+        DataError, match=r"no photo is in the split 'unknown' \(splits: train, test\).*--hold-out"
+    ):
+        evaluate(EvaluateConfig.model_validate({**given, "unknown": known}))
+    empty = write_table(tmp_path / "empty.csv", [])
+    with pytest.raises(DataError, match=r"empty\.csv has no rows"):
+        evaluate(EvaluateConfig.model_validate({**given, "unknown": empty}))
+
+
 def test_unreadable_and_dropped_photos_are_counted(
     folder: Path, photos: tuple[Path, list[int], dict[str, list[float]]]
 ) -> None:

@@ -144,9 +144,7 @@ def test_the_tables_say_what_the_metrics_say(full: Evaluation, plain: Evaluation
     assert [row[0] for row in region.rows] == ["ours"] * 4
     (row,) = open_set.rows
     figures = full.metrics["open_set"]
-    assert row[1:] == tuple(
-        100 * figures[key] for key in ("TPR", "TNR", "ACC", "AUROC", "FPR@95")
-    )
+    assert row[1:] == tuple(100 * figures[key] for key in ("TPR", "TNR", "ACC", "AUROC", "FPR@95"))
 
 
 def test_the_sentence_of_the_first_section(full: Evaluation) -> None:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from taxonet.classifier import TaxonClassifier
 from taxonet.data.sources import open_images
-from taxonet.data.table import ImageTable
+from taxonet.data.table import UNKNOWN_SPLIT, ImageTable
 from taxonet.errors import ConfigError, DataError
 from taxonet.evaluation.figures import (
     all_levels,
@@ -139,7 +139,16 @@ class _Judging:
 
 
 def _open_unknown(path: Path, classifier: TaxonClassifier) -> ImageTable:
+    """Open photos of taxa that the classifier lacks: all, or with splits those of `unknown`."""
     table = open_images(path)
+    splits = table.split_counts()
+    if splits and UNKNOWN_SPLIT not in splits:
+        raise DataError(
+            f"{path}: no photo is in the split {UNKNOWN_SPLIT!r} (splits: {', '.join(splits)}). "
+            "Hold taxa out with `taxonet data split --hold-out-taxa`, or take the column `split` "
+            "out if all its photos are of unknown taxa."
+        )
+    table = table.split(UNKNOWN_SPLIT) if splits else table
     stray = match_photos(table, classifier.taxonomy, classifier.class_nodes).known
     if len(stray):
         raise DataError(
