@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,12 @@ from taxonet.files import write_json
 from taxonet.recipes.verbs import EvaluateConfig
 from taxonet.seeds import generator
 from taxonet.taxonomy import Taxonomy
-from tests.evaluation.conftest import COUNTS, TEMPERATURE, Logits, write_table
+from tests.evaluation.conftest import COUNTS, TEMPERATURE, Script, write_table
 from tests.helpers import CLASS_NODES, save_photo, tiny_parts
 from tests.reference.evaluation import level_figures
 
 NAMES = ("Betulaceae", "Rubus", "Acer", "Rosa canina", "Rosa gallica", "Acer rubrum")
 COUNT_OF = dict(zip(CLASS_NODES, COUNTS, strict=True))
-Script = Callable[[Logits], None]
 
 
 def noisy(truth: list[int], *, lift: float = 2.0) -> dict[str, list[float]]:
@@ -202,6 +200,20 @@ def test_the_open_set_by_hand(folder: Path, tmp_path: Path, script: Script) -> N
         "AUROC": pytest.approx(right_pairs / 20),
         "AUPR": pytest.approx((1 + 1 + 3 / 4 + 4 / 5 + 5 / 8) / 5),
         "FPR@95": 0.75,  # all five known are accepted at 1, and then all but the 0
+        # All known photos are named right, so that this is the AUROC.
+        "OSCR": pytest.approx(right_pairs / 20),
+        "by_novelty": {
+            "other": {
+                "images": 4,
+                "TPR": 0.8,
+                "TNR": 0.75,
+                "ACC": pytest.approx(0.775),
+                "AUROC": pytest.approx(right_pairs / 20),
+                "AUPR": pytest.approx((1 + 1 + 3 / 4 + 4 / 5 + 5 / 8) / 5),
+                "FPR@95": 0.75,
+                "OSCR": pytest.approx(right_pairs / 20),
+            }
+        },
     }
     assert found.unknown_novelty == (-4.5, -1.5, -1.0, 0.0)
     assert found.metrics["test"]["unknown_images"] == 1

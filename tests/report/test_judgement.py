@@ -123,7 +123,7 @@ def test_the_page_has_every_figure_and_stands_alone(full: Evaluation) -> None:
 
 
 def test_the_tables_say_what_the_metrics_say(full: Evaluation, plain: Evaluation) -> None:
-    levels, groups, region, open_set = summary_tables({"ours": full, "theirs": plain})
+    levels, groups, region, open_set, by_novelty = summary_tables({"ours": full, "theirs": plain})
     test = full.metrics["test"]["levels"]
     assert [row[:3] for row in levels.rows] == [
         (name, rank, test[rank]["classes"])
@@ -144,7 +144,12 @@ def test_the_tables_say_what_the_metrics_say(full: Evaluation, plain: Evaluation
     assert [row[0] for row in region.rows] == ["ours"] * 4
     (row,) = open_set.rows
     figures = full.metrics["open_set"]
-    assert row[1:] == tuple(100 * figures[key] for key in ("TPR", "TNR", "ACC", "AUROC", "FPR@95"))
+    shown = ("TPR", "TNR", "ACC", "AUROC", "FPR@95", "OSCR")
+    assert row[1:] == tuple(100 * figures[key] for key in shown)
+    (row,) = by_novelty.rows
+    ((stratum, found),) = figures["by_novelty"].items()
+    shown = ("TNR", "AUROC", "AUPR", "FPR@95", "OSCR")
+    assert row == ("ours", stratum, found["images"], *(100 * found[key] for key in shown))
 
 
 def test_the_sentence_of_the_first_section(full: Evaluation) -> None:

@@ -1,6 +1,5 @@
 """From counts to the figures of ``metrics.json``."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,7 +18,6 @@ from taxonet.metrics import (
     expected_calibration_error,
     macro_recall,
     most_confused,
-    open_set_metrics,
     recall_by_group,
     reliability_curve,
     summarise_recall,
@@ -92,8 +90,7 @@ def calibration_figures(judgement: Judgement) -> Figures:
 
 def reliability_of(judgement: Judgement) -> ReliabilityCurve:
     """Return stated probability against found accuracy of the most probable class."""
-    right = np.array(judgement.truth) == np.array(judgement.predicted)
-    return reliability_curve(np.clip(judgement.prob, 0, 1), right)
+    return reliability_curve(np.clip(judgement.prob, 0, 1), judgement.right)
 
 
 def decision_figures(classifier: TaxonClassifier, judgement: Judgement) -> Figures:
@@ -114,33 +111,6 @@ def decision_figures(classifier: TaxonClassifier, judgement: Judgement) -> Figur
         "named": int(spoken.sum()),
         "named_right": float(right[spoken].mean()) if spoken.any() else None,
         "named_at_rank": {rank: ranks.count(rank) for rank in dict.fromkeys(ranks)},
-    }
-
-
-def open_set_figures(
-    calibration: Calibration, known: Judgement, unknown: Sequence[Judgement]
-) -> Figures | None:
-    """Return TPR, TNR, their mean ACC, AUROC, AUPR and FPR@95.
-
-    Args:
-        calibration: Holds the score's name and threshold.
-        known: Photos of known taxa.
-        unknown: Photos of unknown taxa, of one or more sets.
-
-    Returns:
-        None without a threshold, or where no photo of an unknown taxon can be read.
-    """
-    novelty = [value for one in unknown for value in one.novelty]
-    if calibration.novelty_threshold is None or not novelty:
-        return None
-    found = open_set_metrics(known.novelty, novelty, threshold=calibration.novelty_threshold)
-    return {
-        "score": calibration.novelty_score,
-        "threshold": calibration.novelty_threshold,
-        "known_images": len(known.novelty),
-        "unknown_images": len(novelty),
-        "unreadable": {name: why for one in unknown for name, why in one.unreadable.items()},
-        **found,
     }
 
 

@@ -87,6 +87,11 @@ class Judgement:
     unreadable: dict[str, str] = field(default_factory=dict)
     """Name and reason of each photo that could not be read."""
 
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether the most probable class of each photo is its true node."""
+        return np.array(self.truth, dtype=np.int64) == np.array(self.predicted, dtype=np.int64)
+
 
 def judge(
     classifier: TaxonClassifier,

@@ -1,5 +1,6 @@
 """The verb `evaluate`: every figure, on photos that the classifier was not trained on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -18,10 +19,11 @@ from taxonet.evaluation.figures import (
     class_figures,
     confused_figures,
     decision_figures,
-    open_set_figures,
 )
 from taxonet.evaluation.judge import CLASS_LEVEL, IntArray, Judgement, judge
 from taxonet.evaluation.matching import MatchedPhotos, match_photos
+from taxonet.evaluation.novelty_strata import OTHER, novelty_strata
+from taxonet.evaluation.open_set import UnknownPhotos, open_set_figures
 from taxonet.recipes.verbs import EvaluateConfig
 from taxonet.version import __version__
 
@@ -71,7 +73,8 @@ def evaluate(config: EvaluateConfig, *, show_progress: bool = False) -> Evaluati
             **_figures(classifier, photos, test),
         },
     }
-    unknown_photos = [photos.unknown]
+    # What a map calls unknown has a label of another language, in which no taxon is looked for.
+    strange = [(photos.unknown, [OTHER] * len(photos.unknown))]
     region = None
     if config.region is not None:
         matched = match_photos(
@@ -85,13 +88,14 @@ def evaluate(config: EvaluateConfig, *, show_progress: bool = False) -> Evaluati
             "images": str(config.region),
             **_figures(classifier, matched, region),
         }
-        unknown_photos.append(matched.unknown)
+        strange.append((matched.unknown, [OTHER] * len(matched.unknown)))
     if config.unknown is not None:
-        unknown_photos.append(_open_unknown(config.unknown, classifier))
-    unknown = [judging.unknown(table) for table in unknown_photos if len(table)]
+        table = _open_unknown(config.unknown, classifier)
+        strange.append((table, novelty_strata(table, classifier.reading)))
+    unknown = [judging.unknown(table, strata) for table, strata in strange if len(table)]
     if unknown:
-        metrics["open_set"] = open_set_figures(classifier.calibration, test, unknown)
-    novelty = tuple(value for one in unknown for value in one.novelty)
+        metrics["open_set"] = open_set_figures(classifier, test, unknown)
+    novelty = tuple(value for one in unknown for value in one.judgement.novelty)
     return Evaluation(classifier, metrics, test, photos, region, novelty)
 
 
@@ -122,9 +126,10 @@ class _Judging:
             )
         return judgement
 
-    def unknown(self, table: ImageTable) -> Judgement:
+    def unknown(self, table: ImageTable, strata: Sequence[str]) -> UnknownPhotos:
         """Judge photos of taxa that the classifier lacks: they have no true node."""
-        return self._run(table, np.full(len(table), -1), "unknown taxa")
+        found = self._run(table, np.full(len(table), -1), "unknown taxa")
+        return UnknownPhotos(found, tuple(strata[row] for row in found.rows))
 
     def _run(self, table: ImageTable, nodes: IntArray, what: str) -> Judgement:
         return judge(

@@ -5,8 +5,6 @@ Several classifiers may be shown side by side; pictures of single photos are of 
 
 from collections.abc import Iterable, Iterator, Mapping
 
-import numpy as np
-
 from taxonet.data.long_tail import SHOT_GROUPS
 from taxonet.errors import DataError
 from taxonet.evaluation import CLASS_LEVEL, Evaluation, reliability_of, shown_levels
@@ -252,7 +250,7 @@ def _norm_section(name: str, one: Evaluation) -> Section:
 
 
 def _example_section(one: Evaluation) -> Section:
-    right = np.array(one.test.truth) == np.array(one.test.predicted)
+    right = one.test.right
     seed = one.classifier.parts.recipe.seed
     chosen = {
         "Right: a fair sample.": choose_right(right, k=_EXAMPLES, seed=seed),
