@@ -3,6 +3,7 @@
 from taxonet.classifier.classifier import ScoredBatch, TaxonClassifier
 from taxonet.classifier.embedding import embed_to_file
 from taxonet.classifier.index import StoredEmbeddings, TrainingIndex, index_file
+from taxonet.classifier.novelty_fitting import fit_novelty_score, with_novelty_score
 from taxonet.classifier.parts import ClassifierParts
 from taxonet.classifier.prediction import PredictionSummary, predict_to_file
 from taxonet.classifier.restriction import classes_listed, classes_within, read_species_list
@@ -24,10 +25,12 @@ __all__ = [
     "classes_listed",
     "classes_within",
     "embed_to_file",
+    "fit_novelty_score",
     "index_file",
     "levels_with_classes",
     "predict_to_file",
     "read_species_list",
     "read_trail",
+    "with_novelty_score",
     "write_trail",
 ]

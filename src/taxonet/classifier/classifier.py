@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from taxonet.classifier.folder import load_parts, save_parts
+from taxonet.classifier.novelty import check_novelty_score, fitted_novelty, output_novelty
 from taxonet.classifier.parts import ClassifierParts
 from taxonet.classifier.reading import Reading, reading_of
 from taxonet.classifier.rows import Row, RowMaker, is_figure
@@ -25,7 +26,7 @@ from taxonet.devices import pick_device
 from taxonet.errors import ConfigError, DataError
 from taxonet.files import readable_path
 from taxonet.inference.rollup_choice import Rollup, TreeScores
-from taxonet.registry import NOVELTY_SCORES
+from taxonet.registry import FITTED_NOVELTY_SCORES
 from taxonet.taxonomy import Taxonomy
 from taxonet.taxonomy.propagate import class_to_node_probs
 
@@ -67,6 +68,7 @@ class TaxonClassifier:
     """
 
     def __init__(self, parts: ClassifierParts, *, device: str = "auto") -> None:
+        check_novelty_score(parts.calibration, parts.novelty)
         self.parts = parts
         self.device = pick_device(device)
         self.network = parts.network.eval().to(self.device)
@@ -112,7 +114,11 @@ class TaxonClassifier:
         return self.parts.calibration
 
     def with_calibration(self, calibration: Calibration) -> "TaxonClassifier":
-        """Return the same classifier with other thresholds."""
+        """Return the same classifier with other thresholds.
+
+        Raises:
+            ConfigError: A fitted novelty score that the classifier does not have.
+        """
         return TaxonClassifier(
             replace(self.parts, calibration=calibration), device=str(self.device)
         )
@@ -267,6 +273,12 @@ class TaxonClassifier:
         output = self.network(pixels)
         return output.embedding.float().cpu(), (head.scale * output.scores.float()).cpu()
 
+    @torch.no_grad()
+    def logits_of(self, embedding: Tensor) -> Tensor:
+        """Return the logits ``(B, s)`` that the head gives embeddings ``(B, d)``, on the CPU."""
+        head = self.network.head
+        return (head.scale * head(embedding.to(self.device)).float()).cpu()
+
     def _mask(self, allowed: NDArray[np.bool_]) -> Tensor:
         mask = np.asarray(allowed)
         if mask.dtype != bool or mask.shape != self.class_nodes.shape or not mask.any():
@@ -294,9 +306,10 @@ class TaxonClassifier:
 
     def novelty(self, batch: ScoredBatch) -> Tensor:
         """Return the novelty score of each readable image, ``(G,)``; higher is more novel."""
-        score = NOVELTY_SCORES.get(self.calibration.novelty_score)
-        found: Tensor = score(batch.embedding, self.reading.novelty_logits(batch.logits), 1.0)
-        return found
+        name, fitted = self.calibration.novelty_score, self.parts.novelty
+        if fitted is not None and name in FITTED_NOVELTY_SCORES.names():
+            return fitted_novelty(fitted, self.reading, batch.embedding, batch.logits)
+        return output_novelty(name, self.reading, batch.embedding, batch.logits)
 
 
 def _named(images: Iterable[ImageSource]) -> Iterator[NamedImage]:

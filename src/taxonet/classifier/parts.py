@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from taxonet.classifier.settings import Calibration, Preprocessing
 from taxonet.inference.learned_diffusion import LearnedDiffusion
+from taxonet.inference.novelty import FittedNovelty
 from taxonet.models import Network
 from taxonet.recipes import Recipe
 from taxonet.taxonomy import Taxonomy
@@ -27,3 +28,5 @@ class ClassifierParts:
     recipe: Recipe
     learned: LearnedDiffusion | None = None
     """A map from the probabilities of all nodes to scores of the leaves, for a rollup."""
+    novelty: FittedNovelty | None = None
+    """A novelty score fitted to embeddings of training photos; the calibration says if it rules."""

@@ -116,7 +116,7 @@ def refit(config: RefitConfig, *, show_progress: bool = False) -> RefitResult:
         seed=recipe.seed,
         shown=show_progress,
     )
-    parts = replace(old.parts, recipe=recipe, calibration=Calibration(), learned=None)
+    parts = replace(old.parts, recipe=recipe, calibration=Calibration(), learned=None, novelty=None)
     new = TaxonClassifier(parts, device=config.device)
     notes = ["There are no calibration photos: no temperature or threshold was set."]
     if config.images is not None:
