@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from taxonet.data.table import ImageTable
+from taxonet.data.sources import open_images
+from taxonet.data.table import UNKNOWN_SPLIT, ImageTable
 from taxonet.errors import DataError, did_you_mean
 from taxonet.taxonomy import Taxonomy, match_labels
 
@@ -78,6 +79,36 @@ def match_photos(
         unknown=table.rows(is_unknown),
         dropped={str(label): int(count) for label, count in lost.items()},
     )
+
+
+def open_unknown(path: Path, taxonomy: Taxonomy, class_nodes: NDArray[np.int64]) -> ImageTable:
+    """Open photos of taxa that a classifier lacks: all, or with splits those of ``unknown``.
+
+    Args:
+        path: Photos.
+        taxonomy: The classifier's tree.
+        class_nodes: Nodes that carried training labels, ``(c,)``.
+
+    Raises:
+        DataError: Splits of which none is ``unknown``, or photos of taxa that are classes.
+    """
+    table = open_images(path)
+    splits = table.split_counts()
+    if splits and UNKNOWN_SPLIT not in splits:
+        raise DataError(
+            f"{path}: no photo is in the split {UNKNOWN_SPLIT!r} (splits: {', '.join(splits)}). "
+            "Hold taxa out with `taxonet data split --hold-out-taxa`, or take the column `split` "
+            "out if all its photos are of unknown taxa."
+        )
+    table = table.split(UNKNOWN_SPLIT) if splits else table
+    stray = match_photos(table, taxonomy, class_nodes).known
+    if len(stray):
+        raise DataError(
+            f"{path}: {len(stray)} photos are of taxa that the classifier knows (first: "
+            f"{stray.name(0)}, {stray.frame['taxon'].iloc[0]}). Photos of unknown taxa must be of "
+            "others; take them out."
+        )
+    return table
 
 
 def read_taxon_map(path: Path) -> dict[str, str]:

@@ -135,6 +135,11 @@ class EvaluateConfig(Section):
         None,
         description="Photos of taxa that the classifier lacks; with splits, those of `unknown`.",
     )
+    novelty_scores: bool = Field(
+        False,
+        description="Compare every novelty score on these, each with a threshold from the split "
+        "`calibration` of IMAGES, whose photos are then read too.",
+    )
     taxon_map: Path | None = Field(
         None,
         description="CSV of the other region's labels: columns label, path; a path reads "

@@ -11,6 +11,7 @@ from taxonet.evaluation import CLASS_LEVEL, Evaluation, reliability_of, shown_le
 from taxonet.metrics import class_recall
 from taxonet.report.examples import choose_right, choose_wrong, thumbnail_uri
 from taxonet.report.heatmap import genus_confusion
+from taxonet.report.novelty_scores import novelty_score_section
 from taxonet.report.plots import (
     long_tail,
     norms_by_shot_group,
@@ -56,6 +57,7 @@ def evaluation_report(evaluations: Mapping[str, Evaluation], *, title: str) -> R
         _decision_section(evaluations),
         rollup_section(evaluations),
         _unknown_section(evaluations),
+        novelty_score_section(evaluations),
         _confusion_section(subject),
         _norm_section(name, subject),
         _example_section(subject),
