@@ -20,7 +20,7 @@ from taxonet.classifier import (
 from taxonet.classifier.folder import identity
 from taxonet.errors import CheckpointError, ConfigError, DataError
 from taxonet.inference.novelty import ViM
-from taxonet.models import ExpertHeads, LinearHead
+from taxonet.models import ExpertHeads, LinearHead, Network
 from taxonet.registry import FITTED_NOVELTY_SCORES
 from taxonet.seeds import generator
 from tests.evaluation.conftest import tree_parts
@@ -37,12 +37,17 @@ OPTIONS: dict[str, dict[str, Any]] = {
 IMAGES = [photo(seed) for seed in range(10)]
 
 
+def linear_head(network: Network) -> LinearHead:
+    assert isinstance(network.head, LinearHead)
+    return network.head
+
+
 @pytest.fixture(scope="module")
 def linear() -> TaxonClassifier:
     """A linear head with biases, by photos that are told apart."""
     parts = tiny_parts("linear")
     with torch.no_grad():
-        parts.network.head.bias.copy_(torch.linspace(-0.2, 0.3, 6))
+        linear_head(parts.network).bias.copy_(torch.linspace(-0.2, 0.3, 6))
     return TaxonClassifier(parts, device="cpu")
 
 
@@ -63,7 +68,8 @@ def test_there_are_options_for_every_fitted_score() -> None:
 def test_the_classifier_says_what_the_score_says(
     name: str, linear: TaxonClassifier, index: StoredEmbeddings
 ) -> None:
-    head, (batch,) = linear.network.head, linear.score([(str(k), p) for k, p in enumerate(IMAGES)])
+    head = linear_head(linear.network)
+    (batch,) = linear.score([(str(k), image) for k, image in enumerate(IMAGES)])
     x, targets = torch.from_numpy(index.embeddings), torch.from_numpy(index.targets)
     score = FITTED_NOVELTY_SCORES.build(name, OPTIONS[name], x.shape[1], 6)
     if isinstance(score, ViM):
@@ -99,7 +105,7 @@ def test_what_was_fitted_is_kept_in_the_folder(
 
 
 def test_vim_sees_the_bias_of_the_head(linear: TaxonClassifier, index: StoredEmbeddings) -> None:
-    head = linear.network.head
+    head = linear_head(linear.network)
     score = fit_novelty_score(linear, "vim", index=index)
     assert isinstance(score, ViM)
     logits_at_origin = head(score.origin.float())
@@ -136,11 +142,11 @@ def test_a_head_of_leaves_has_no_logit_for_classes_above_them(index: StoredEmbed
     classifier = TaxonClassifier(tree_parts("flat_softmax"), device="cpu")
     assert classifier.reading.columns == 5
     with torch.no_grad():
-        classifier.network.head.bias.fill_(1.0)  # positive logits
+        linear_head(classifier.network).bias.fill_(1.0)  # positive logits
     (batch,) = classifier.score([(str(k), image) for k, image in enumerate(IMAGES)])
     new = with_novelty_score(classifier, "vim", {"principal": 3}, index=index)
     score = ViM(index.embeddings.shape[1], 5, principal=3)
-    head = classifier.network.head
+    head = linear_head(classifier.network)
     score.set_origin(head.weight, head.bias)
     x = torch.from_numpy(index.embeddings)
     score.fit([(x, head(x).detach(), torch.zeros(len(x), dtype=torch.int64))])

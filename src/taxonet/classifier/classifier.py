@@ -277,7 +277,8 @@ class TaxonClassifier:
     def logits_of(self, embedding: Tensor) -> Tensor:
         """Return the logits ``(B, s)`` that the head gives embeddings ``(B, d)``, on the CPU."""
         head = self.network.head
-        return (head.scale * head(embedding.to(self.device)).float()).cpu()
+        logits: Tensor = head.scale * head(embedding.to(self.device)).float()
+        return logits.cpu()
 
     def _mask(self, allowed: NDArray[np.bool_]) -> Tensor:
         mask = np.asarray(allowed)

@@ -27,7 +27,8 @@ def run(config: EvaluateConfig) -> None:
         write_json(config.classifier / "metrics.json", evaluation.metrics)
     report = evaluation_report(evaluations, title=f"taxonet: {config.classifier}")
     write_html(report, out / "report.html")
-    tables = [*summary_tables(evaluations), *novelty_score_tables(evaluations)]
+    # The other table, by how new taxa are, is too wide for a terminal.
+    tables = [*summary_tables(evaluations), *novelty_score_tables(evaluations)[:1]]
     show(Group(*(terminal_table(table) for table in tables)))
     for part in ("test", "region"):
         if part in evaluation.metrics:

@@ -95,7 +95,8 @@ class Judgement:
     @property
     def right(self) -> NDArray[np.bool_]:
         """Whether the most probable class of each photo is its true node."""
-        return np.array(self.truth, dtype=np.int64) == np.array(self.predicted, dtype=np.int64)
+        found: NDArray[np.bool_] = np.array(self.truth) == np.array(self.predicted)
+        return found
 
 
 def judge(

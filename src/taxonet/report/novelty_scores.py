@@ -7,8 +7,7 @@ from taxonet.evaluation import Evaluation
 from taxonet.report.structure import Cell, Column, Section, Table
 from taxonet.report.summary import percent
 
-_AT_THRESHOLD = ("TPR", "TNR", "ACC")
-_RANKING = ("AUROC", "AUPR", "FPR@95", "OSCR")
+_FIGURES = ("TPR", "TNR", "ACC", "AUROC", "FPR@95", "OSCR")
 
 
 def novelty_score_section(evaluations: Mapping[str, Evaluation]) -> Section | None:
@@ -38,14 +37,13 @@ def novelty_score_tables(evaluations: Mapping[str, Evaluation]) -> list[Table]:
 
 
 def _overall(found: list[tuple[str, str, dict[str, Any]]]) -> Table:
-    names = (*_AT_THRESHOLD, *_RANKING)
     columns = (
         Column("classifier"),
         Column("score"),
-        *(Column(figure, "%", 1) for figure in names),
+        *(Column(figure, "%", 1) for figure in _FIGURES),
     )
     rows: list[tuple[Cell, ...]] = [
-        (name, score, *(percent(figures.get(figure)) for figure in names))
+        (name, score, *(percent(figures.get(figure)) for figure in _FIGURES))
         for name, score, figures in found
     ]
     return Table("Every novelty score on all unknown photos.", columns, tuple(rows))
