@@ -155,29 +155,21 @@ def render(name: str, results: Path) -> str:
     return "\n\n".join([_by_method(name, found), _by_score(name, found)])
 
 
-_BY_METHOD = {
-    "TPR": "tpr",
-    "TNR": "tnr",
-    "ACC": "acc",
-    "AUROC": "auroc",
-    "AUPR": "aupr",
-    "FPR@95": "fpr_at_95",
-    "OSCR": "oscr",
-}
+_FIGURES = ("TPR", "TNR", "ACC", "AUROC", "AUPR", "FPR@95", "OSCR")
 
 
 def _by_method(name: str, found: list[dict[str, Any]]) -> str:
     lines = [
         "**All unknown taxa together, by the default score `max_logit`.**\n",
-        f"| row | seeds | R@1 of known | {' | '.join(_BY_METHOD)} |",
-        "| --- | ---: | ---: |" + " ---: |" * len(_BY_METHOD),
+        f"| row | seeds | R@1 of known | {' | '.join(_FIGURES)} |",
+        "| --- | ---: | ---: |" + " ---: |" * len(_FIGURES),
     ]
     for row in STUDIES[name].rows:
         runs = [record for record in found if record["row"] == row.name]
         cells = [cell([run["rank1"] for run in runs])]
         cells += [
             cell([run["scores"]["max_logit"]["kinds"][ALL][key] for run in runs])
-            for key in _BY_METHOD.values()
+            for key in _FIGURES
         ]
         lines.append(f"| {row.name} | {len(runs)} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -185,8 +177,8 @@ def _by_method(name: str, found: list[dict[str, Any]]) -> str:
 
 def _by_score(name: str, found: list[dict[str, Any]]) -> str:
     kinds = [kind for kind in (*KINDS, ALL) if any(kind in _kinds_of(run) for run in found)]
-    columns = [(figure, kind) for figure in ("auroc", "tnr") for kind in kinds or [ALL]]
-    heads = [f"{figure.upper()} {kind}" for figure, kind in columns]
+    columns = [(figure, kind) for figure in ("AUROC", "TNR") for kind in kinds or [ALL]]
+    heads = [f"{figure} {kind}" for figure, kind in columns]
     lines = [
         "**Every score, by the rank at which a taxon is new.**\n",
         f"| row | score | TPR | {' | '.join(heads)} |",
@@ -196,7 +188,7 @@ def _by_score(name: str, found: list[dict[str, Any]]) -> str:
         runs = [record for record in found if record["row"] == row.name]
         for score in runs[0]["scores"] if runs else ["max_logit"]:
             of_score = [run["scores"][score]["kinds"] for run in runs]
-            cells = [cell([kinds_of[ALL]["tpr"] for kinds_of in of_score])]
+            cells = [cell([kinds_of[ALL]["TPR"] for kinds_of in of_score])]
             cells += [cell([one[kind][figure] for one in of_score]) for figure, kind in columns]
             lines.append(f"| {row.name} | {score} | {' | '.join(cells)} |")
     return "\n".join(lines)

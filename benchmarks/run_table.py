@@ -243,10 +243,10 @@ _REGION_COLUMNS: Columns = {
     "region R@1": ("region", "levels", "class", "rank1"),
     "region macro recall": ("region", "levels", "class", "macro_recall"),
     "region genus macro recall": ("region", "levels", "genus", "macro_recall"),
-    "TPR": ("open_set", "tpr"),
-    "TNR": ("open_set", "tnr"),
-    "ACC": ("open_set", "acc"),
-    "AUROC": ("open_set", "auroc"),
+    "TPR": ("open_set", "TPR"),
+    "TNR": ("open_set", "TNR"),
+    "ACC": ("open_set", "ACC"),
+    "AUROC": ("open_set", "AUROC"),
 }
 
 

@@ -98,12 +98,17 @@ def save_index(
         [
             ("image", pa.string()),
             ("class", pa.int32()),
+            ("sha256", pa.string()),
             ("embedding", pa.list_(pa.float32(), embeddings.shape[1])),
         ]
     )
     path = index_file(classifier)
     path.parent.mkdir(parents=True)
-    columns = {"image": [f"{k}.jpg" for k in range(len(targets))], "class": targets}
+    columns = {
+        "image": [f"{k}.jpg" for k in range(len(targets))],
+        "class": targets,
+        "sha256": [f"{k:064x}" for k in range(len(targets))],  # of no photo there is
+    }
     table = pa.table({**columns, "embedding": list(embeddings)}, schema=schema)
     pq.write_table(table, path, row_group_size=rows)
 

@@ -146,8 +146,8 @@ _METRICS = (
     *_of(
         "metrics/open_set.py",
         "metrics/test_open_set.py",
-        ("(accept <= threshold)", "(accept < threshold)"),
-        ("acc=(tpr + tnr) / 2", "acc=tpr * tnr"),
+        ("(known <= threshold)", "(known < threshold)"),
+        ('"ACC": (tpr + tnr) / 2', '"ACC": tpr * tnr'),
     ),
     *_of(
         "metrics/geometry.py",

@@ -11,14 +11,14 @@ from taxonet.errors import DataError
 FloatArray = NDArray[np.float64]
 
 
-def threshold_at_tpr(known_scores: ArrayLike, tpr: float = 0.95) -> float:
+def threshold_at_tpr(scores_known: ArrayLike, tpr: float = 0.95) -> float:
     """Return the smallest observed score with at least a share ``tpr`` at or below it.
 
     Nothing is interpolated, so that accepting every score up to the threshold accepts at least
     that share of the given images; with ties it may accept more.
 
     Args:
-        known_scores: Floats ``(N,)``, novelty scores of known images; higher is more novel.
+        scores_known: Floats ``(N,)``, novelty scores of known images; higher is more novel.
         tpr: True positive rate to reach, in (0, 1].
 
     Raises:
@@ -30,7 +30,7 @@ def threshold_at_tpr(known_scores: ArrayLike, tpr: float = 0.95) -> float:
         >>> threshold_at_tpr([0.1, 0.4, 0.2, 0.3], tpr=0.76)
         0.4
     """
-    scores = novelty_row(known_scores, "known")
+    scores = novelty_row(scores_known, "known")
     if not 0 < tpr <= 1:
         raise DataError(f"Expected a true positive rate in (0, 1], got {tpr}.")
     n = len(scores)

@@ -125,12 +125,12 @@ def test_every_score_is_judged_by_kind(study: tuple[Path, OpenSetData]) -> None:
         kinds = of_score["kinds"]
         assert list(kinds) == ["species", "genus", "all"]
         # Pairs of known and unknown photos add up over the kinds, as do the refused ones.
-        for figure in ("auroc", "tnr", "oscr"):
+        for figure in ("AUROC", "TNR", "OSCR"):
             parts = 2 * kinds["species"][figure] + 4 * kinds["genus"][figure]
             assert parts / 6 == pytest.approx(kinds["all"][figure]), (name, figure)
-        assert kinds["all"]["oscr"] <= min(found["rank1"], kinds["all"]["auroc"])
-        assert kinds["all"]["tpr"] == 1  # test photos are those of calibration
-    assert found["scores"]["nearest_prototype"]["kinds"]["all"]["auroc"] > 0.9  # known by heart
+        assert kinds["all"]["OSCR"] <= min(found["rank1"], kinds["all"]["AUROC"])
+        assert kinds["all"]["TPR"] == 1  # test photos are those of calibration
+    assert found["scores"]["nearest_prototype"]["kinds"]["all"]["AUROC"] > 0.9  # known by heart
 
 
 def test_a_score_equals_the_calculation_by_hand(study: tuple[Path, OpenSetData]) -> None:
@@ -147,14 +147,14 @@ def test_a_score_equals_the_calculation_by_hand(study: tuple[Path, OpenSetData])
     # 6 photos, of which 95 % are more than 5: the threshold is the largest novelty.
     assert of_score["threshold"] == pytest.approx(-min(known), abs=1e-4)
     refused = sum(value < min(known) for value in unknown)
-    assert of_score["kinds"]["species"]["tnr"] == refused / 2
+    assert of_score["kinds"]["species"]["TNR"] == refused / 2
     pairs = sum(k > u for k in known for u in unknown)
-    assert of_score["kinds"]["species"]["auroc"] == pytest.approx(pairs / 12)
+    assert of_score["kinds"]["species"]["AUROC"] == pytest.approx(pairs / 12)
 
 
 def record(row: str, seed: int, auroc: float) -> dict[str, Any]:
-    figures = dict.fromkeys(("tpr", "tnr", "acc", "aupr", "fpr_at_95", "oscr"), 0.25)
-    kinds = {kind: {**figures, "auroc": auroc} for kind in ("species", "all")}
+    figures = dict.fromkeys(("TPR", "TNR", "ACC", "AUPR", "FPR@95", "OSCR"), 0.25)
+    kinds = {kind: {**figures, "AUROC": auroc} for kind in ("species", "all")}
     scores = {name: {"threshold": 0.0, "kinds": kinds} for name in ("energy", "max_logit")}
     return {"row": row, "seed": seed, "rank1": 0.5, "scores": scores}
 

@@ -106,6 +106,35 @@ def test_split_writes_a_manifest_of_the_shares(taxonet: Command, tmp_path: Path)
     assert out.read_bytes() == before
 
 
+def test_split_holds_out_taxa(taxonet: Command, collection: Path, taxonomy: Path) -> None:
+    (collection / "train" / "Acer" / "broken.png").unlink()
+    (collection / "train" / "Phildelphus").rename(collection / "train" / "Philadelphus")
+    out = collection / "split.csv"
+    words = ("data", "split", collection, "--out", out, "--taxonomy", taxonomy)
+    ran = taxonet(
+        *words, "--hold-out-taxa", "family=Hydrangeaceae", "--hold-out-taxa", "genus=Rosa"
+    )
+    assert (ran.code, ran.out) == (0, f"{out}\n")
+    assert "9 photos: train 4, val 1, unknown 4." in ran.message
+    assert set(open_images(out).split("unknown").taxon_counts()) == {"Philadelphus", "Rosa"}
+    out.unlink()
+    ran = taxonet(*words, "--hold-out-taxa", "genus=Rossa")
+    assert ran.code == 2
+    assert "No genus is called 'Rossa'. Did you mean 'Rosa'?" in ran.message
+    assert not out.exists()
+
+
+def test_split_holds_out_labels_where_there_is_no_taxonomy(
+    taxonet: Command, tmp_path: Path
+) -> None:
+    for seed in range(6):
+        save_photo(tmp_path / "photos" / "ABC"[seed % 3] / f"{seed}.png", seed)
+    out = tmp_path / "split.csv"
+    ran = taxonet("data", "split", tmp_path / "photos", "--out", out, "--hold-out-taxa", "taxon=B")
+    assert ran.code == 0
+    assert open_images(out).split("unknown").taxon_counts() == {"B": 2}
+
+
 def test_flora_draws_what_was_asked_for(taxonet: Command, tmp_path: Path) -> None:
     options = {
         "species": 3, "genera": 2, "families": 1, "image-size": 16, "train-images": 3,

@@ -215,6 +215,7 @@ def test_a_folder_holds_the_photos_and_tables(tiny: Flora, tmp_path: Path) -> No
     assert set(tables["region"]["split"]) == {"test"}
     assert set(tables["region"]["region"]) == {"B"}
     assert set(tables["region"]["taxon"]) == set(tables["taxonomy"]["species"])
+    assert set(tables["unknown"]["split"]) == {"unknown"}
     assert set(tables["unknown"]["novelty"]) == {"known genus", "unknown genus"}
     images = pd.concat([tables[name]["image"] for name in ("images", "region", "unknown")])
     written = {p.relative_to(tmp_path / "flora").as_posix() for p in tmp_path.rglob("*.jpg")}

@@ -19,6 +19,7 @@ COUNTS = (150, 5, 30, 120, 20, 2)
 TEMPERATURE = 2.0
 
 Logits = Mapping[str, Sequence[float]]
+Script = Callable[[Logits], None]
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,12 @@ from taxonet.files import write_json
 from taxonet.recipes.verbs import EvaluateConfig
 from taxonet.seeds import generator
 from taxonet.taxonomy import Taxonomy
-from tests.evaluation.conftest import COUNTS, TEMPERATURE, Logits, write_table
+from tests.evaluation.conftest import COUNTS, TEMPERATURE, Script, write_table
 from tests.helpers import CLASS_NODES, save_photo, tiny_parts
 from tests.reference.evaluation import level_calibration, level_figures
 
 NAMES = ("Betulaceae", "Rubus", "Acer", "Rosa canina", "Rosa gallica", "Acer rubrum")
 COUNT_OF = dict(zip(CLASS_NODES, COUNTS, strict=True))
-Script = Callable[[Logits], None]
 
 
 def noisy(truth: list[int], *, lift: float = 2.0) -> dict[str, list[float]]:
@@ -237,12 +235,26 @@ def test_the_open_set_by_hand(folder: Path, tmp_path: Path, script: Script) -> N
         "known_images": 5,
         "unknown_images": 4,
         "unreadable": {"u9.jpg": "torn"},
-        "tpr": 0.8,
-        "tnr": 0.75,
-        "acc": pytest.approx(0.775),
-        "auroc": pytest.approx(right_pairs / 20),
-        "aupr": pytest.approx((1 + 1 + 3 / 4 + 4 / 5 + 5 / 8) / 5),
-        "fpr_at_95": 0.75,  # all five known are accepted at 1, and then all but the 0
+        "TPR": 0.8,
+        "TNR": 0.75,
+        "ACC": pytest.approx(0.775),
+        "AUROC": pytest.approx(right_pairs / 20),
+        "AUPR": pytest.approx((1 + 1 + 3 / 4 + 4 / 5 + 5 / 8) / 5),
+        "FPR@95": 0.75,  # all five known are accepted at 1, and then all but the 0
+        # All known photos are named right, so that this is the AUROC.
+        "OSCR": pytest.approx(right_pairs / 20),
+        "by_novelty": {
+            "other": {
+                "images": 4,
+                "TPR": 0.8,
+                "TNR": 0.75,
+                "ACC": pytest.approx(0.775),
+                "AUROC": pytest.approx(right_pairs / 20),
+                "AUPR": pytest.approx((1 + 1 + 3 / 4 + 4 / 5 + 5 / 8) / 5),
+                "FPR@95": 0.75,
+                "OSCR": pytest.approx(right_pairs / 20),
+            }
+        },
     }
     assert found.unknown_novelty == (-4.5, -1.5, -1.0, 0.0)
     assert found.metrics["test"]["unknown_images"] == 1
@@ -273,6 +285,29 @@ def test_known_taxa_among_the_unknown_are_refused(
     stray = write_table(tmp_path / "u.csv", [("u.jpg", "Salix"), ("v.jpg", "dog rose")])
     with pytest.raises(DataError, match=r"1 photos are of taxa .*v.jpg, dog rose"):
         evaluate(EvaluateConfig(classifier=folder, images=test, unknown=stray, device="cpu"))
+
+
+def test_of_a_manifest_with_splits_the_unknown_ones_are_judged(
+    folder: Path, tmp_path: Path, script: Script
+) -> None:
+    script({name: [1.0] * 6 for name in ("a.jpg", "b.jpg", "u.jpg", "v.jpg")})
+    rows = [("a.jpg", "Acer", "test"), ("b.jpg", "Acer", "train"), ("u.jpg", "Salix", "unknown")]
+    split = write_table(tmp_path / "split.csv", [*rows, ("v.jpg", "Ilex", "")], "split")
+    given = {"classifier": folder, "images": split, "device": "cpu"}
+    found = evaluate(EvaluateConfig.model_validate({**given, "unknown": split}))
+    assert found.metrics["test"]["matched_images"] == 1
+    assert found.metrics["open_set"]["unknown_images"] == 1
+    stray = write_table(tmp_path / "stray.csv", [*rows, ("x.jpg", "Acer", "unknown")], "split")
+    with pytest.raises(DataError, match=r"1 photos are of taxa that the classifier knows.*x.jpg"):
+        evaluate(EvaluateConfig.model_validate({**given, "unknown": stray}))
+    known = write_table(tmp_path / "known.csv", rows[:2], "split")
+    with pytest.raises(
+        DataError, match=r"no photo is in the split 'unknown' \(splits: train, test\).*--hold-out"
+    ):
+        evaluate(EvaluateConfig.model_validate({**given, "unknown": known}))
+    empty = write_table(tmp_path / "empty.csv", [])
+    with pytest.raises(DataError, match=r"empty\.csv has no rows"):
+        evaluate(EvaluateConfig.model_validate({**given, "unknown": empty}))
 
 
 def test_unreadable_and_dropped_photos_are_counted(

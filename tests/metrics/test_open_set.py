@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from taxonet.errors import DataError
-from taxonet.metrics import open_set_metrics, oscr, threshold_at_tpr
+from taxonet.metrics import open_set_metrics, oscr, ranking_metrics, threshold_at_tpr
 from taxonet.seeds import generator
 from tests.reference import metrics as reference
 
@@ -30,13 +30,13 @@ def test_exact_shares_are_not_lost_to_rounding(n: int) -> None:
 @given(SCORES, SCORES, st.integers(-6, 6))
 def test_metrics_equal_loops(known: list[float], unknown: list[float], threshold: int) -> None:
     result = open_set_metrics(known, unknown, threshold=threshold)
-    assert result.tpr == pytest.approx(sum(s <= threshold for s in known) / len(known))
-    assert result.tnr == pytest.approx(sum(s > threshold for s in unknown) / len(unknown))
-    assert result.acc == pytest.approx((result.tpr + result.tnr) / 2)
-    assert result.auroc == pytest.approx(reference.auroc(known, unknown))
-    assert result.aupr == pytest.approx(reference.average_precision(known, unknown))
+    assert result["TPR"] == pytest.approx(sum(s <= threshold for s in known) / len(known))
+    assert result["TNR"] == pytest.approx(sum(s > threshold for s in unknown) / len(unknown))
+    assert result["ACC"] == pytest.approx((result["TPR"] + result["TNR"]) / 2)
+    assert result["AUROC"] == pytest.approx(reference.auroc(known, unknown))
+    assert result["AUPR"] == pytest.approx(reference.average_precision(known, unknown))
     own = reference.threshold_at_tpr(known, 0.95)
-    assert result.fpr_at_95 == pytest.approx(sum(s <= own for s in unknown) / len(unknown))
+    assert result["FPR@95"] == pytest.approx(sum(s <= own for s in unknown) / len(unknown))
 
 
 @given(st.lists(st.tuples(st.integers(-5, 5), st.booleans()), min_size=1, max_size=25), SCORES)
@@ -57,21 +57,25 @@ def test_agrees_with_scikit_learn() -> None:
     positive = np.r_[np.ones(500), np.zeros(300)]
     confidence = -np.r_[known, unknown]
     result = open_set_metrics(known, unknown, threshold=0.0)
-    assert result.auroc == pytest.approx(roc_auc_score(positive, confidence), abs=1e-12)
-    assert result.aupr == pytest.approx(average_precision_score(positive, confidence), abs=1e-12)
+    assert result["AUROC"] == pytest.approx(roc_auc_score(positive, confidence), abs=1e-12)
+    assert result["AUPR"] == pytest.approx(average_precision_score(positive, confidence), abs=1e-12)
 
 
 def test_all_ties_say_nothing() -> None:
     result = open_set_metrics([1, 1, 1], [1, 1], threshold=1)
-    assert (result.tpr, result.tnr, result.acc) == (1.0, 0.0, 0.5)
-    assert result.auroc == 0.5
-    assert result.aupr == pytest.approx(3 / 5)
-    assert result.fpr_at_95 == 1.0
+    assert (result["TPR"], result["TNR"], result["ACC"]) == (1.0, 0.0, 0.5)
+    assert result["AUROC"] == 0.5
+    assert result["AUPR"] == pytest.approx(3 / 5)
+    assert result["FPR@95"] == 1.0
 
 
 def test_perfect_separation() -> None:
     result = open_set_metrics([1, 2], [3, 4], threshold=2)
-    assert result == type(result)(tpr=1.0, tnr=1.0, acc=1.0, auroc=1.0, aupr=1.0, fpr_at_95=0.0)
+    perfect = {"TPR": 1.0, "TNR": 1.0, "ACC": 1.0, "AUROC": 1.0, "AUPR": 1.0, "FPR@95": 0.0}
+    assert result == perfect
+    assert list(result) == list(perfect)
+    ranking = ranking_metrics([1, 2], [3, 4])
+    assert ranking == {name: perfect[name] for name in ("AUROC", "AUPR", "FPR@95")}
 
 
 def test_any_increasing_transform_keeps_the_ranking_metrics() -> None:
@@ -87,14 +91,14 @@ def test_swapping_the_sides_mirrors_the_auroc() -> None:
     known, unknown = rng.normal(0, 1, 60), rng.normal(0.5, 1, 40)
     there = open_set_metrics(known, unknown, threshold=0)
     back = open_set_metrics(unknown, known, threshold=0)
-    assert there.auroc + back.auroc == pytest.approx(1)
+    assert there["AUROC"] + back["AUROC"] == pytest.approx(1)
 
 
 def test_float32_and_many_scores_stay_exact() -> None:
     known = np.arange(300_000, dtype=np.float32)
     result = open_set_metrics(known, known, threshold=float(threshold_at_tpr(known)))
-    assert result.auroc == 0.5
-    assert result.tpr == 0.95
+    assert result["AUROC"] == 0.5
+    assert result["TPR"] == 0.95
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,8 @@ def test_the_shares_of_a_split_sum_to_one() -> None:
     assert two.fractions == {"train": 0.8, "test": 0.2}
     with pytest.raises(ValidationError, match=r"must sum to 1, got 1\.1"):
         SplitConfig(images=Path("p"), train=0.8)
+    with pytest.raises(ValidationError, match="give --hold-out-taxa"):
+        SplitConfig(images=Path("p"), taxonomy=Path("t.csv"))
 
 
 def test_the_table_of_nodes_has_a_file_of_its_own() -> None:

@@ -13,10 +13,17 @@ from taxonet.classifier import Calibration, TaxonClassifier
 from taxonet.errors import DataError
 from taxonet.evaluation import Evaluation, evaluate
 from taxonet.recipes.verbs import EvaluateConfig
-from taxonet.report import evaluation_report, render_html, summary_tables
+from taxonet.report import (
+    evaluation_report,
+    novelty_score_section,
+    novelty_score_tables,
+    render_html,
+    summary_tables,
+)
 from taxonet.report.structure import Gallery, ReportData, Table
+from taxonet.seeds import generator
 from taxonet.taxonomy import Taxonomy
-from tests.helpers import CLASS_NODES, save_photo, tiny_parts
+from tests.helpers import CLASS_NODES, save_index, save_photo, tiny_parts
 
 NAMES = ("Betulaceae", "Rubus", "Acer", "Rosa canina", "Rosa gallica", "Acer rubrum")
 
@@ -43,6 +50,7 @@ def judge(
     region: bool = False,
     unknown: bool = False,
     threshold: float | None = -3.0,
+    compare: bool = False,
 ) -> Evaluation:
     """Judge a classifier on 12 photos: the six that it knows, and six with its own labels."""
     parts = replace(
@@ -57,6 +65,9 @@ def judge(
         pd.DataFrame(rows, columns=["image", "taxon"]).to_csv(workshop / name, index=False)
         return workshop / name
 
+    if compare:
+        noise = generator("index of a test").normal(0, 0.1, (12, 64))
+        save_index(folder, noise.astype(np.float32), [k % 6 for k in range(12)])
     known = [(f"{row}.png", names[k]) for row, k in enumerate(TRUTH)]
     strange = [(f"{row}.png", "Salix alba") for row in range(12, 15)]
     return evaluate(
@@ -65,6 +76,7 @@ def judge(
             images=table("test.csv", known),
             region=table("region.csv", known[3:9]) if region else None,
             unknown=table("unknown.csv", strange) if unknown else None,
+            novelty_scores=compare,
             device="cpu",
         )
     )
@@ -78,6 +90,11 @@ def full(workshop: Path) -> Evaluation:
 @pytest.fixture(scope="module")
 def plain(workshop: Path) -> Evaluation:
     return judge(workshop, head="linear", threshold=None)
+
+
+@pytest.fixture(scope="module")
+def compared(workshop: Path) -> Evaluation:
+    return judge(workshop, head="linear", unknown=True, compare=True)
 
 
 def tables_of(report: ReportData) -> list[Table]:
@@ -124,7 +141,7 @@ def test_the_page_has_every_figure_and_stands_alone(full: Evaluation) -> None:
 
 
 def test_the_tables_say_what_the_metrics_say(full: Evaluation, plain: Evaluation) -> None:
-    levels, groups, region, open_set = summary_tables({"ours": full, "theirs": plain})
+    levels, groups, region, open_set, by_novelty = summary_tables({"ours": full, "theirs": plain})
     test = full.metrics["test"]["levels"]
     assert [row[:3] for row in levels.rows] == [
         (name, rank, test[rank]["classes"])
@@ -145,9 +162,34 @@ def test_the_tables_say_what_the_metrics_say(full: Evaluation, plain: Evaluation
     assert [row[0] for row in region.rows] == ["ours"] * 4
     (row,) = open_set.rows
     figures = full.metrics["open_set"]
-    assert row[1:] == tuple(
-        100 * figures[key] for key in ("tpr", "tnr", "acc", "auroc", "fpr_at_95")
-    )
+    shown = ("TPR", "TNR", "ACC", "AUROC", "FPR@95", "OSCR")
+    assert row[1:] == tuple(100 * figures[key] for key in shown)
+    (row,) = by_novelty.rows
+    ((stratum, found),) = figures["by_novelty"].items()
+    cells = (100 * found[key] for key in ("TNR", "AUROC", "AUPR", "FPR@95", "OSCR"))
+    assert row == ("ours", stratum, found["images"], *cells)
+
+
+def test_novelty_scores_side_by_side(compared: Evaluation, full: Evaluation) -> None:
+    report = evaluation_report({"one": compared, "two": full}, title="t")
+    (section,) = (one for one in report.sections if one.title == "Novelty scores")
+    overall, by_novelty = section.tables
+    assert section.tables == tuple(novelty_score_tables({"one": compared, "two": full}))
+    found = compared.metrics["novelty_scores"]["scores"]
+    # Nobody compared the scores of the second.
+    assert [row[:2] for row in overall.rows] == [("one", name) for name in found]
+    assert {"energy", "knn", "mahalanobis"} <= set(found)
+    for row, by, figures in zip(overall.rows, by_novelty.rows, found.values(), strict=True):
+        shown = ("AUROC", "FPR@95", "OSCR")
+        assert row[2:] == (None, None, None, *(100 * figures[key] for key in shown))
+        (part,) = figures["by_novelty"].values()
+        assert by[2:] == (100 * part["AUROC"], None)
+    best = max(found, key=lambda name: found[name]["AUROC"])
+    best_sentence, threshold_sentence = section.paragraphs
+    assert best_sentence.startswith(f"For one, {best} tells unknown photos")
+    assert threshold_sentence.startswith("Without calibration photos there are no thresholds")
+    assert novelty_score_section({"two": full}) is None
+    assert novelty_score_tables({"two": full}) == []
 
 
 def test_the_sentence_of_the_first_section(full: Evaluation) -> None:

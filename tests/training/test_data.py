@@ -60,6 +60,23 @@ def test_missing_splits_are_taken_from_train(share: float, calibration: int) -> 
     assert counts["test"] == 1
 
 
+def test_the_split_unknown_is_nobodys() -> None:
+    """Its photos may have any label, of a class too, or none: no part of training sees them."""
+    strangers: list[tuple[str, str | None, str]] = [
+        ("s.jpg", "Ilex", "unknown"),
+        ("t.jpg", None, "unknown"),
+        ("u.jpg", "dog rose", "unknown"),
+    ]
+    data, without = opened([*ROWS, *strangers]), opened(list(ROWS))
+    assert data.classes.class_counts.tolist() == without.classes.class_counts.tolist()
+    assert data.digest() == without.digest()
+    assert data.nodes.tolist() == [*without.nodes.tolist(), -1, -1, -1]
+    assert data.outside() == {"test": 1}
+    assert data.table.split_counts()["unknown"] == 3  # they are in the run's split.csv
+    for split in ("train", "val", "calibration", "test"):
+        assert data.split(split)[0].frame.equals(without.split(split)[0].frame)
+
+
 def test_unlabelled_photos_are_refused() -> None:
     with pytest.raises(DataError, match=r"2 photos have no label \(first: x.jpg\)"):
         opened([*ROWS, ("x.jpg", None, "train"), ("y.jpg", None, "test")])

@@ -122,6 +122,21 @@ def test_every_policy_can_be_calibrated(
     pd.testing.assert_frame_equal(rows, decided, atol=1e-6)
 
 
+def test_a_fitted_novelty_score_decides_what_is_unknown(
+    photos: Path, calibrate: Any, tmp_path: Path
+) -> None:
+    result = calibrate(images=photos / "images.csv", novelty_score="nearest_prototype")
+    classifier = TaxonClassifier.load(result.classifier)
+    calibration = classifier.calibration
+    assert calibration.novelty_score == "nearest_prototype"
+    table = pd.read_csv(photos / "images.csv")
+    chosen = table["image"][table["split"] == "calibration"]
+    rows = classifier.predict([photos / name for name in chosen])
+    # 19 of the 20 photos are accepted, and it is a distance.
+    assert calibration.novelty_threshold == pytest.approx(sorted(rows["noveltyScore"])[18])
+    assert rows["noveltyScore"].min() > 0
+
+
 def test_a_risk_can_be_asked_for_when_predicting(run: Path, photos: Path, tmp_path: Path) -> None:
     """Twenty photos cannot show 1 %, and say so: every answer is the root."""
     given: dict[str, Any] = {"classifier": run / "classifier", "images": (one_photo(photos),)}

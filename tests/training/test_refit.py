@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from taxonet.classifier import TaxonClassifier, read_trail
+from taxonet.classifier import TaxonClassifier, TrainingIndex, read_trail, with_novelty_score
 from taxonet.errors import CheckpointError, ConfigError, DataError
 from taxonet.metrics import pairwise_geometry
 from taxonet.models import LinearHead
@@ -58,6 +58,20 @@ def test_the_trail_of_the_stage_is_kept(photos: Path, run: Path, tmp_path: Path)
         assert trail[0].pairs["all-all"] != trail[-1].pairs["all-all"]
     nothing_fitted = RefitConfig(classifier=run / "classifier", stage="ncm", out=tmp_path / "ncm")
     assert read_trail(refit(nothing_fitted).classifier) == ()
+
+
+def test_a_fitted_novelty_score_does_not_outlive_its_head(run: Path, tmp_path: Path) -> None:
+    """It saw logits of the old head, and its threshold went with the old calibration."""
+    shutil.copytree(run / "classifier", tmp_path / "old")
+    index = TrainingIndex(tmp_path / "old", wanted_by="a test").read()
+    scored = with_novelty_score(TaxonClassifier.load(tmp_path / "old"), "knn", index=index)
+    scored.save(tmp_path / "scored")
+    shutil.copytree(tmp_path / "old" / "index", tmp_path / "scored" / "index")
+    given = RefitConfig(classifier=tmp_path / "scored", stage="ncm", out=tmp_path / "new")
+    new = TaxonClassifier.load(refit(given).classifier)
+    assert new.parts.novelty is None
+    assert new.calibration.novelty_score == "max_logit"
+    assert not (tmp_path / "new" / "novelty.safetensors").exists()
 
 
 @pytest.mark.parametrize("stage", ["ncm", "crt", "tau_norm"])

@@ -12,6 +12,7 @@ from taxonet.classifier.decision_rule import DecisionRule, read_rule, write_rule
 from taxonet.classifier.embedding import embed_to_file
 from taxonet.classifier.index import StoredEmbeddings, TrainingIndex, index_file, trained_on
 from taxonet.classifier.naming import Naming, naming_by_rule
+from taxonet.classifier.novelty_fitting import fit_novelty_score, with_novelty_score
 from taxonet.classifier.parts import ClassifierParts
 from taxonet.classifier.predicted_groups import PredictedGroups, lowest_classes, most_probable
 from taxonet.classifier.prediction import PredictionSummary, predict_to_file
@@ -42,6 +43,7 @@ __all__ = [
     "copy_beside",
     "decide_from_file",
     "embed_to_file",
+    "fit_novelty_score",
     "index_file",
     "levels_with_classes",
     "lowest_classes",
@@ -53,6 +55,7 @@ __all__ = [
     "read_species_list",
     "read_trail",
     "trained_on",
+    "with_novelty_score",
     "write_calibration_scores",
     "write_rule",
     "write_trail",

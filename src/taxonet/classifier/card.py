@@ -56,8 +56,13 @@ def _naming(parts: ClassifierParts) -> str:
 def _statements(parts: ClassifierParts) -> list[str]:
     calibration = parts.calibration
     if calibration.novelty_threshold is None:
+        reason = (
+            f"The novelty score ({calibration.novelty_score}) has no threshold"
+            if calibration.images
+            else "There were no calibration photos"
+        )
         return [
-            "There were no calibration photos: no photo is called unknown, and a taxon is named "
+            f"{reason}: no photo is called unknown, and a taxon is named "
             f"where its probability reaches {calibration.threshold_prob}."
         ]
     return [

@@ -16,6 +16,7 @@ from torch import Tensor
 from taxonet.classifier.decision_rule import DecisionRule
 from taxonet.classifier.folder import load_parts, save_parts
 from taxonet.classifier.naming import Naming, naming_by_rule, naming_by_threshold
+from taxonet.classifier.novelty import check_novelty_score, fitted_novelty, output_novelty
 from taxonet.classifier.parts import ClassifierParts
 from taxonet.classifier.reading import Reading, reading_of
 from taxonet.classifier.rows import Row, RowMaker, is_figure
@@ -27,7 +28,7 @@ from taxonet.devices import pick_device
 from taxonet.errors import ConfigError, DataError
 from taxonet.files import readable_path
 from taxonet.inference.rollup_choice import Rollup, TreeScores
-from taxonet.registry import NOVELTY_SCORES
+from taxonet.registry import FITTED_NOVELTY_SCORES
 from taxonet.taxonomy import Taxonomy
 from taxonet.taxonomy.propagate import class_to_node_probs
 
@@ -69,6 +70,7 @@ class TaxonClassifier:
     """
 
     def __init__(self, parts: ClassifierParts, *, device: str = "auto") -> None:
+        check_novelty_score(parts.calibration, parts.novelty)
         self.parts = parts
         self.device = pick_device(device)
         self.network = parts.network.eval().to(self.device)
@@ -117,7 +119,11 @@ class TaxonClassifier:
     def with_calibration(
         self, calibration: Calibration, rule: DecisionRule | None = None
     ) -> "TaxonClassifier":
-        """Return the same classifier with other thresholds, and the policy given, if any."""
+        """Return the same classifier with other thresholds, and the policy given, if any.
+
+        Raises:
+            ConfigError: A fitted novelty score that the classifier does not have.
+        """
         parts = replace(self.parts, calibration=calibration, rule=rule)
         return TaxonClassifier(parts, device=str(self.device))
 
@@ -278,6 +284,13 @@ class TaxonClassifier:
         output = self.network(pixels)
         return output.embedding.float().cpu(), (head.scale * output.scores.float()).cpu()
 
+    @torch.no_grad()
+    def logits_of(self, embedding: Tensor) -> Tensor:
+        """Return the logits ``(B, s)`` that the head gives embeddings ``(B, d)``, on the CPU."""
+        head = self.network.head
+        logits: Tensor = head.scale * head(embedding.to(self.device)).float()
+        return logits.cpu()
+
     def _mask(self, allowed: NDArray[np.bool_]) -> Tensor:
         mask = np.asarray(allowed)
         if mask.dtype != bool or mask.shape != self.class_nodes.shape or not mask.any():
@@ -305,9 +318,10 @@ class TaxonClassifier:
 
     def novelty(self, batch: ScoredBatch) -> Tensor:
         """Return the novelty score of each readable image, ``(G,)``; higher is more novel."""
-        score = NOVELTY_SCORES.get(self.calibration.novelty_score)
-        found: Tensor = score(batch.embedding, self.reading.novelty_logits(batch.logits), 1.0)
-        return found
+        name, fitted = self.calibration.novelty_score, self.parts.novelty
+        if fitted is not None and name in FITTED_NOVELTY_SCORES.names():
+            return fitted_novelty(fitted, self.reading, batch.embedding, batch.logits)
+        return output_novelty(name, self.reading, batch.embedding, batch.logits)
 
 
 def _naming(parts: ClassifierParts) -> Naming:

@@ -9,15 +9,17 @@ from safetensors.torch import load_file, save_file
 
 from taxonet.classifier.card import model_card
 from taxonet.classifier.decision_rule import DecisionRule, read_rule, write_rule
+from taxonet.classifier.novelty import check_novelty_score, choice_of
 from taxonet.classifier.parts import ClassifierParts
 from taxonet.classifier.reading import reading_of
 from taxonet.classifier.settings import FORMAT, Calibration, LearnedMap, Settings, Stored
 from taxonet.errors import CheckpointError, ConfigError, DataError, TaxonomyError
 from taxonet.files import atomic_folder, file_digest, read_json, write_json, write_text
 from taxonet.inference.learned_diffusion import LearnedDiffusion
+from taxonet.inference.novelty import FittedNovelty
 from taxonet.models import Head, Network, build_network
 from taxonet.recipes import PartChoice, explain
-from taxonet.registry import HEADS
+from taxonet.registry import FITTED_NOVELTY_SCORES, HEADS
 from taxonet.taxonomy import Taxonomy
 from taxonet.version import __version__
 
@@ -27,6 +29,7 @@ _WEIGHTS, _TAXONOMY, _SETTINGS = "model.safetensors", "taxonomy.csv", "classifie
 _CALIBRATION, _CARD = "calibration.json", "README.md"
 _LEARNED = "diffusion.safetensors"  # only where a map was fitted
 _RULE = "decision.yaml"  # only where a policy was fitted
+_NOVELTY = "novelty.safetensors"  # only where a novelty score was fitted
 _NEEDED = (_WEIGHTS, _TAXONOMY, _SETTINGS, _CALIBRATION)
 _DIGESTED = (_WEIGHTS, _TAXONOMY)
 
@@ -42,6 +45,8 @@ def save_parts(parts: ClassifierParts, folder: Path) -> None:
         save_file(state, temporary / _WEIGHTS)
         if parts.learned is not None:
             save_file(parts.learned.state_dict(), temporary / _LEARNED)
+        if parts.novelty is not None:
+            save_file(parts.novelty.state_dict(), temporary / _NOVELTY)
         _write_taxonomy(parts.taxonomy, temporary / _TAXONOMY)
         write_json(temporary / _CALIBRATION, parts.calibration.model_dump())
         if parts.rule is not None:
@@ -68,8 +73,14 @@ def load_parts(folder: Path) -> ClassifierParts:
     nodes = np.array(class_nodes, dtype=np.int64)
     counts = np.array(settings.class_counts, dtype=np.int64)
     reading = reading_of(settings.recipe, taxonomy, nodes, counts)
+    network = _read_network(folder, settings, columns=reading.columns)
+    novelty = _read_novelty(folder, settings, dim=network.head.embedding_size)
+    try:
+        check_novelty_score(calibration, novelty)
+    except ConfigError as error:
+        raise CheckpointError(f"{folder / _CALIBRATION}: {error}") from None
     return ClassifierParts(
-        network=_read_network(folder, settings, columns=reading.columns),
+        network=network,
         taxonomy=taxonomy,
         class_nodes=nodes,
         class_counts=counts,
@@ -78,6 +89,7 @@ def load_parts(folder: Path) -> ClassifierParts:
         recipe=settings.recipe,
         learned=_read_learned(folder, settings, reading.tree),
         rule=_read_rule(folder / _RULE, taxonomy),
+        novelty=novelty,
     )
 
 
@@ -140,11 +152,23 @@ def _read_rule(path: Path, taxonomy: Taxonomy) -> DecisionRule | None:
     return rule
 
 
+def _read_novelty(folder: Path, settings: Settings, *, dim: int) -> FittedNovelty | None:
+    choice, sizes = settings.novelty, (dim, len(settings.classes))
+    if choice is None:
+        return None
+    novelty: FittedNovelty = FITTED_NOVELTY_SCORES.build(choice.name, choice.options, *sizes)
+    try:
+        novelty.load_state_dict(load_file(folder / _NOVELTY))
+    except RuntimeError as error:
+        raise CheckpointError(f"{folder / _NOVELTY} does not fit {_SETTINGS}: {error}") from None
+    return novelty.eval()
+
+
 def _settings(parts: ClassifierParts, folder: Path) -> Settings:
     taxonomy, learned = parts.taxonomy, parts.learned
     return Settings(
         taxonet=__version__,
-        digests={name: file_digest(folder / name) for name in _digested(parts.learned)},
+        digests={name: file_digest(folder / name) for name in _digested(parts)},
         ranks=taxonomy.ranks,
         classes=tuple(taxonomy.path(int(node)) for node in parts.class_nodes),
         class_counts=tuple(parts.class_counts.tolist()),
@@ -152,11 +176,13 @@ def _settings(parts: ClassifierParts, folder: Path) -> Settings:
         recipe=parts.recipe,
         head=None if parts.recipe.second_stage is None else _head_choice(parts.network.head),
         learned=None if learned is None else LearnedMap(form=learned.form, rank=learned.rank),
+        novelty=None if parts.novelty is None else choice_of(parts.novelty),
     )
 
 
-def _digested(learned: object | None) -> tuple[str, ...]:
-    return _DIGESTED if learned is None else (*_DIGESTED, _LEARNED)
+def _digested(made: ClassifierParts | Settings) -> tuple[str, ...]:
+    optional = ((_LEARNED, made.learned), (_NOVELTY, made.novelty))
+    return (*_DIGESTED, *(name for name, part in optional if part is not None))
 
 
 def _head_choice(head: Head) -> PartChoice:
@@ -201,7 +227,7 @@ def _validated(content: Any, kind: type[Record], path: Path) -> Record:
 
 
 def _check_digests(settings: Settings, folder: Path) -> None:
-    for name in _digested(settings.learned):
+    for name in _digested(settings):
         if not (folder / name).is_file():
             raise CheckpointError(
                 f"{folder} is no complete classifier: {name} is missing. Copy the whole folder "

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from taxonet.classifier.decision_rule import DecisionRule
 from taxonet.classifier.settings import Calibration, Preprocessing
 from taxonet.inference.learned_diffusion import LearnedDiffusion
+from taxonet.inference.novelty import FittedNovelty
 from taxonet.models import Network
 from taxonet.recipes import Recipe
 from taxonet.taxonomy import Taxonomy
@@ -30,3 +31,5 @@ class ClassifierParts:
     """A map from the probabilities of all nodes to scores of the leaves, for a rollup."""
     rule: DecisionRule | None = None
     """The policy that names; None: the threshold of the calibration does."""
+    novelty: FittedNovelty | None = None
+    """A novelty score fitted to embeddings of training photos; the calibration says if it rules."""

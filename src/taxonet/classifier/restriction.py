@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from taxonet.errors import ConfigError, TaxonomyError, did_you_mean
-from taxonet.taxonomy import Taxonomy
+from taxonet.errors import TaxonomyError
+from taxonet.taxonomy import Taxonomy, lies_under, taxa_named
 from taxonet.taxonomy.names import clean_name, fold_name
 
 
@@ -28,8 +28,8 @@ def classes_within(
         >>> classes_within(tree, tree.leaves, ["genus=Rosa"]).tolist()
         [False, True]
     """
-    nodes = [node for text in within for node in _nodes_of(taxonomy, text)]
-    return _under(taxonomy, class_nodes, nodes)
+    nodes = [node for text in within for node in taxa_named(taxonomy, text)]
+    return lies_under(taxonomy, class_nodes, nodes)
 
 
 def classes_listed(
@@ -54,7 +54,8 @@ def classes_listed(
         if (folded := fold_name(name)) in nodes_of:
             nodes_of[folded].append(node)
     unknown = [name for name in names if not nodes_of[fold_name(name)]]
-    allowed = _under(taxonomy, class_nodes, [node for nodes in nodes_of.values() for node in nodes])
+    listed = [node for nodes in nodes_of.values() for node in nodes]
+    allowed = lies_under(taxonomy, class_nodes, listed)
     if not allowed.any():
         raise TaxonomyError(
             f"None of the {len(names)} names of the species list is a taxon of this classifier "
@@ -80,30 +81,3 @@ def read_species_list(path: Path) -> list[str]:
     except ValueError as error:  # UnicodeDecodeError, and what pandas raises
         raise TaxonomyError(f"The species list {path} cannot be read: {error}.") from None
     return [name for line in lines if (name := clean_name(line))]
-
-
-def _nodes_of(taxonomy: Taxonomy, text: str) -> list[int]:
-    rank, equals, name = (part.strip() for part in text.partition("="))
-    if not equals or not name:
-        raise ConfigError(f"Expected rank=name, such as family=Rosaceae, got {text!r}.")
-    if rank not in taxonomy.ranks:
-        raise ConfigError(
-            f"The taxonomy has no rank {rank!r}.{did_you_mean(rank, taxonomy.ranks)} "
-            f"Its ranks: {', '.join(taxonomy.ranks) or 'none'}."
-        )
-    at_rank = {int(node) for node in taxonomy.at_rank(rank)}
-    nodes = [int(node) for node in taxonomy.find(name) if int(node) in at_rank]
-    if not nodes:
-        known = [str(taxonomy.names[node]) for node in at_rank]
-        raise ConfigError(f"No {rank} is called {name!r}.{did_you_mean(name, known)}")
-    return nodes
-
-
-def _under(
-    taxonomy: Taxonomy, class_nodes: NDArray[np.int64], nodes: Sequence[int]
-) -> NDArray[np.bool_]:
-    allowed = frozenset(nodes)
-    return np.array(
-        [not allowed.isdisjoint(taxonomy.ancestors(int(node)).tolist()) for node in class_nodes],
-        dtype=bool,
-    )

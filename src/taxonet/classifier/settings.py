@@ -12,14 +12,26 @@ from pydantic import (
     model_validator,
 )
 
+from taxonet.errors import ConfigError, did_you_mean
+
 # The scores are on the list once their room has been imported.
 from taxonet.inference import novelty as _novelty  # noqa: F401
 from taxonet.inference.learned_diffusion import MapForm
 from taxonet.recipes import PartChoice, Recipe
-from taxonet.registry import NOVELTY_SCORES
+from taxonet.registry import FITTED_NOVELTY_SCORES, NOVELTY_SCORES
 
 FORMAT: Final = 1
 """The format of the classifier folder that this code writes and reads."""
+
+
+def check_score_name(name: str) -> None:
+    """Raise a ConfigError unless a novelty score, of outputs or fitted, has that name."""
+    known = [*NOVELTY_SCORES.names(), *FITTED_NOVELTY_SCORES.names()]
+    if name not in known:
+        raise ConfigError(
+            f"No novelty score is called {name!r}.{did_you_mean(name, known)} "
+            f"Known: {', '.join(known)}."
+        )
 
 
 class Stored(BaseModel):
@@ -58,6 +70,7 @@ class Calibration(Stored):
     temperature: PositiveFloat = 1.0
     """Probabilities are softmax(scale * scores / temperature)."""
     novelty_score: str = "max_logit"
+    """A registered score, of outputs or fitted; a fitted one lies beside, in its own file."""
     novelty_threshold: float | None = None
     """A photo is of an unknown taxon where its novelty score is above this."""
     known_accepted: float = Field(0.95, ge=0, le=1)
@@ -70,7 +83,7 @@ class Calibration(Stored):
     @field_validator("novelty_score")
     @classmethod
     def _is_registered(cls, name: str) -> str:
-        NOVELTY_SCORES.get(name)
+        check_score_name(name)
         return name
 
 
@@ -100,6 +113,8 @@ class Settings(Stored):
     """The head that a second stage made; None: the recipe's."""
     learned: LearnedMap | None = None
     """The map of the learned rollup; None where none was fitted."""
+    novelty: PartChoice | None = None
+    """The fitted novelty score and its options; None where none was fitted."""
 
     @model_validator(mode="after")
     def _counts_every_class(self) -> Self:

@@ -10,7 +10,13 @@ def run(config: EvaluateConfig) -> None:
 
     from taxonet.evaluation import evaluate
     from taxonet.files import write_json
-    from taxonet.report import evaluation_report, summary_tables, terminal_table, write_html
+    from taxonet.report import (
+        evaluation_report,
+        novelty_score_tables,
+        summary_tables,
+        terminal_table,
+        write_html,
+    )
 
     evaluation = evaluate(config, show_progress=True)
     out = config.out or config.classifier.parent
@@ -21,7 +27,9 @@ def run(config: EvaluateConfig) -> None:
         write_json(config.classifier / "metrics.json", evaluation.metrics)
     report = evaluation_report(evaluations, title=f"taxonet: {config.classifier}")
     write_html(report, out / "report.html")
-    show(Group(*(terminal_table(table) for table in summary_tables(evaluations))))
+    # The other table, by how new taxa are, is too wide for a terminal.
+    tables = [*summary_tables(evaluations), *novelty_score_tables(evaluations)[:1]]
+    show(Group(*(terminal_table(table) for table in tables)))
     for part in ("test", "region"):
         if part in evaluation.metrics:
             _say_what_matched(part, evaluation.metrics[part])

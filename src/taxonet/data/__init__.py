@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from taxonet.data.classes import ClassIndex
 from taxonet.data.decoding import BrokenImage, decode, load_image
 from taxonet.data.finding import find_images
+from taxonet.data.hold_out import images_of_taxa
 from taxonet.data.inspection import Inspection, inspect_images
 from taxonet.data.long_tail import (
     cut_to_profile,
@@ -19,7 +20,7 @@ from taxonet.data.long_tail import (
 from taxonet.data.sampling import BatchPlan, Draw, TailExtension, in_order
 from taxonet.data.sources import open_images
 from taxonet.data.splitting import complete_splits, split_images
-from taxonet.data.table import SPLITS, ImageTable
+from taxonet.data.table import SPLITS, UNKNOWN_SPLIT, ImageTable
 
 if TYPE_CHECKING:
     from taxonet.data.loading import Batch, Broken, ImageDataset, make_loader, stream_batches
@@ -37,6 +38,7 @@ _NEED_TORCH = {
 
 __all__ = [
     "SPLITS",
+    "UNKNOWN_SPLIT",
     "Batch",
     "BatchPlan",
     "Broken",
@@ -52,6 +54,7 @@ __all__ = [
     "decode",
     "exponential_profile",
     "find_images",
+    "images_of_taxa",
     "in_order",
     "inspect_images",
     "keyed",

@@ -1,5 +1,6 @@
 """Labels of any photo set as nodes of a classifier's tree, with a count of what did not match."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,9 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from taxonet.data.sources import open_images
-from taxonet.data.table import ImageTable
-from taxonet.errors import DataError, did_you_mean
-from taxonet.taxonomy import Taxonomy, match_labels
+from taxonet.data.table import UNKNOWN_SPLIT, ImageTable
+from taxonet.errors import DataError, TaxonomyError, did_you_mean
+from taxonet.taxonomy import Taxonomy, clean_name, match_labels
 
 UNKNOWN = "unknown"
 
@@ -82,12 +83,25 @@ def match_photos(
 
 
 def open_unknown(path: Path, taxonomy: Taxonomy, class_nodes: NDArray[np.int64]) -> ImageTable:
-    """Open photos of taxa that a classifier lacks.
+    """Open photos of taxa that a classifier lacks: all, or with splits those of ``unknown``.
+
+    Args:
+        path: Photos.
+        taxonomy: The classifier's tree.
+        class_nodes: Nodes that carried training labels, ``(c,)``.
 
     Raises:
-        DataError: Some are of taxa that it knows.
+        DataError: Splits of which none is ``unknown``, or photos of taxa that are classes.
     """
     table = open_images(path)
+    splits = table.split_counts()
+    if splits and UNKNOWN_SPLIT not in splits:
+        raise DataError(
+            f"{path}: no photo is in the split {UNKNOWN_SPLIT!r} (splits: {', '.join(splits)}). "
+            "Hold taxa out with `taxonet data split --hold-out-taxa`, or take the column `split` "
+            "out if all its photos are of unknown taxa."
+        )
+    table = table.split(UNKNOWN_SPLIT) if splits else table
     stray = match_photos(table, taxonomy, class_nodes).known
     if len(stray):
         raise DataError(
@@ -131,34 +145,80 @@ def unknown_nodes(
 ) -> NDArray[np.int64]:
     """Return the true node of each photo of an unknown taxon: its deepest known ancestor.
 
-    A label that the tree does not have may be a path, whose first names it has; otherwise the
-    root is all that is known.
-
     Args:
-        table: Photos of taxa that are no classes.
+        table: Photos of taxa that are no classes; see `deepest_nodes` for what is told of them.
         taxonomy: The classifier's tree.
         class_nodes: Nodes that carried training labels, ``(c,)``.
     """
-    labels = table.frame["taxon"]
-    starts = {str(label): _starts_of(str(label)) for label in labels.dropna().unique()}
-    wanted = sorted({start for some in starts.values() for start in some})
-    node_of = {
+    return deepest_known(taxonomy, class_nodes)[deepest_nodes(table, taxonomy)]
+
+
+def deepest_nodes(table: ImageTable, taxonomy: Taxonomy) -> NDArray[np.int64]:
+    """Return the deepest node that is told of each photo's taxon; 0, the root, where none is.
+
+    A label may be a name, label or path of the tree. Of a path such as ``Rosaceae/Rosa/Rosa nova``
+    the deepest part counts that is in the tree. Otherwise the finest column of the table counts
+    that is called after a rank, such as ``genus``, and whose name one taxon of that rank has.
+    Nothing is guessed from the form of a name.
+
+    Args:
+        table: Photos.
+        taxonomy: The classifier's tree.
+
+    Returns:
+        Nodes ``(N,)``.
+
+    Examples:
+        >>> import pandas as pd
+        >>> tree = Taxonomy.from_table(pd.DataFrame({"genus": ["Rosa"], "species": ["R. canina"]}))
+        >>> labels = {"image": ["a", "b", "c"], "taxon": ["R. canina", "Rosa/R. nova", "R. nova"]}
+        >>> deepest_nodes(ImageTable(pd.DataFrame(labels)), tree).tolist()
+        [2, 1, 0]
+        >>> genera = {"genus": ["Acer", "Acer", "Rosa"]}
+        >>> deepest_nodes(ImageTable(pd.DataFrame(labels | genera)), tree).tolist()
+        [2, 1, 1]
+    """
+    frame = table.frame
+    of_label = _nodes_of_labels(sorted(set(frame["taxon"].dropna())), taxonomy)
+    nodes = np.array([of_label.get(label, 0) for label in frame["taxon"]], dtype=np.int64)
+    for rank in reversed(taxonomy.ranks):
+        if rank in frame:
+            of_name = _nodes_of_rank(taxonomy, rank)
+            named = [of_name.get(_text(name), 0) for name in frame[rank]]
+            nodes = np.where(nodes == 0, named, nodes)
+    return nodes
+
+
+def _nodes_of_labels(labels: Sequence[str], taxonomy: Taxonomy) -> dict[str, int]:
+    found = {
         match.label: match.nodes[0]
-        for match in match_labels(wanted, taxonomy).matches
+        for match in match_labels(labels, taxonomy).matches
         if match.found
     }
-    known = deepest_known(taxonomy, class_nodes)
-    first = {
-        label: next((int(known[node_of[start]]) for start in some if start in node_of), 0)
-        for label, some in starts.items()
-    }
-    return np.array([first.get(label, 0) for label in labels], dtype=np.int64)
+    return {label: found.get(label) or _of_path(label, taxonomy) for label in labels}
 
 
-def _starts_of(label: str) -> list[str]:
-    """Return a label and, if it is a path, the paths above it, deepest first."""
-    names = label.split("/")
-    return ["/".join(names[:length]) for length in range(len(names), 0, -1)]
+def _of_path(label: str, taxonomy: Taxonomy) -> int:
+    """Return the deepest node on the way of a path ``a/b/c``; 0 where it is no path."""
+    *above, _ = label.split("/")
+    for length in range(len(above), 0, -1):
+        try:
+            return taxonomy.node([clean_name(part) for part in above[:length]])
+        except TaxonomyError:
+            continue
+    return 0
+
+
+def _nodes_of_rank(taxonomy: Taxonomy, rank: str) -> dict[str, int]:
+    """Return the taxa of a rank by name, without names that two of them have."""
+    nodes: dict[str, list[int]] = {}
+    for node in taxonomy.at_rank(rank).tolist():
+        nodes.setdefault(taxonomy.names[node], []).append(node)
+    return {name: several[0] for name, several in nodes.items() if len(several) == 1}
+
+
+def _text(name: object) -> str:
+    return clean_name(name) if isinstance(name, str) else ""
 
 
 def read_taxon_map(path: Path) -> dict[str, str]:

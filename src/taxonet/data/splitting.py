@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from taxonet.data.ordering import keyed_order
-from taxonet.data.table import SPLITS, ImageTable
+from taxonet.data.table import SPLITS, UNKNOWN_SPLIT, ImageTable
 from taxonet.errors import DataError, did_you_mean
 
 DEFAULT_FRACTIONS: Mapping[str, float] = MappingProxyType(
@@ -17,7 +18,11 @@ DEFAULT_COMPLETION: Mapping[str, float] = MappingProxyType({"val": 0.1, "calibra
 
 
 def split_images(
-    table: ImageTable, *, fractions: Mapping[str, float] = DEFAULT_FRACTIONS, seed: int
+    table: ImageTable,
+    *,
+    fractions: Mapping[str, float] = DEFAULT_FRACTIONS,
+    seed: int,
+    held_out: NDArray[np.bool_] | None = None,
 ) -> ImageTable:
     """Give every labelled image a split; the order of the rows makes no difference.
 
@@ -33,6 +38,8 @@ def split_images(
         table: Images with labels; unlabelled ones get no split, unless their group has one.
         fractions: Share of each split, above 0, summing to 1; ``train`` must be among them.
         seed: Decides which images go where.
+        held_out: Which images ``(N,)`` go to the split ``unknown`` whatever their group, and take
+            no part in the others; see `images_of_taxa`.
 
     Returns:
         The table with the column ``split``.
@@ -52,9 +59,12 @@ def split_images(
         {'train': 14, 'val': 2, 'calibration': 2, 'test': 2}
     """
     _check_fractions(fractions)
-    units = _Units(table, seed)
-    split_of = _hand_out(units, fractions)
-    return table.with_columns(split=units.to_rows(split_of))
+    units = _Units(table if held_out is None else table.rows(~held_out), seed)
+    split = np.full(len(table), UNKNOWN_SPLIT, dtype=object)
+    split[slice(None) if held_out is None else ~held_out] = units.to_rows(
+        _hand_out(units, fractions)
+    )
+    return table.with_columns(split=split)
 
 
 def complete_splits(
@@ -63,7 +73,8 @@ def complete_splits(
     """Keep the splits that a table has, and take ``val`` and ``calibration`` out of ``train``.
 
     Only what is missing is taken, by the rules of `split_images`: training keeps at least one
-    image of every taxon, and groups stay whole. ``test`` images are never touched or made.
+    image of every taxon, and groups stay whole. ``test`` and ``unknown`` images are never
+    touched or made.
 
     Args:
         table: Images with a ``split`` column that has ``train``.
@@ -75,10 +86,10 @@ def complete_splits(
     """
     present = table.split_counts()
     for name in present:
-        if name not in SPLITS:
+        if name not in (known := (*SPLITS, UNKNOWN_SPLIT)):
             raise DataError(
-                f"The table has a split {name!r}.{did_you_mean(name, SPLITS)} "
-                f"Splits are called {', '.join(SPLITS)}."
+                f"The table has a split {name!r}.{did_you_mean(name, known)} "
+                f"Splits are called {', '.join(known)}."
             )
     if "train" not in present:
         raise DataError(

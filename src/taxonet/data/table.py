@@ -17,6 +17,8 @@ from taxonet.errors import DataError, did_you_mean
 from taxonet.files import atomic_file
 
 SPLITS = ("train", "val", "calibration", "test")
+#: The split of taxa that are kept from training, to judge by; images of it are of no class.
+UNKNOWN_SPLIT = "unknown"
 OPTIONAL_COLUMNS = ("split", "region", "group", "date", "source", "licence", "digest")
 _TEXT_COLUMNS = ("image", "taxon", *OPTIONAL_COLUMNS)
 
@@ -29,7 +31,8 @@ class ImageTable:
 
     - ``image``: path relative to ``root``, or an id where the bytes are in ``blobs``;
     - ``taxon``: label as given, None for an unlabelled photo;
-    - ``split``: ``train``, ``val``, ``calibration``, ``test``, or None for none of them;
+    - ``split``: ``train``, ``val``, ``calibration``, ``test``, ``unknown`` (taxa kept from
+      training), or None for none of them;
     - ``group``: observation or site; images of one group never straddle two splits;
     - ``region``, ``date``, ``source``, ``licence``, ``digest``: as given.
 

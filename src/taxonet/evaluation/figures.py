@@ -1,6 +1,5 @@
 """From counts to the figures of ``metrics.json``."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,7 +17,6 @@ from taxonet.metrics import (
     expected_calibration_error,
     macro_recall,
     most_confused,
-    open_set_metrics,
     recall_by_group,
     summarise_recall,
 )
@@ -120,33 +118,6 @@ def decision_figures(classifier: TaxonClassifier, judgement: Judgement) -> Figur
         "named": int(spoken.sum()),
         "named_right": float(right[spoken].mean()) if spoken.any() else None,
         "named_at_rank": {rank: ranks.count(rank) for rank in dict.fromkeys(ranks)},
-    }
-
-
-def open_set_figures(
-    calibration: Calibration, known: Judgement, unknown: Sequence[Judgement]
-) -> Figures | None:
-    """Return TPR, TNR, their mean ACC, AUROC, AUPR and FPR@95.
-
-    Args:
-        calibration: Holds the score's name and threshold.
-        known: Photos of known taxa.
-        unknown: Photos of unknown taxa, of one or more sets.
-
-    Returns:
-        None without a threshold, or where no photo of an unknown taxon can be read.
-    """
-    novelty = [value for one in unknown for value in one.novelty]
-    if calibration.novelty_threshold is None or not novelty:
-        return None
-    found = open_set_metrics(known.novelty, novelty, threshold=calibration.novelty_threshold)
-    return {
-        "score": calibration.novelty_score,
-        "threshold": calibration.novelty_threshold,
-        "known_images": len(known.novelty),
-        "unknown_images": len(novelty),
-        "unreadable": {name: why for one in unknown for name, why in one.unreadable.items()},
-        **asdict(found),
     }
 
 

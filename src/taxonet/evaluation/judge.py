@@ -1,13 +1,14 @@
 """Runs a classifier over labelled photos and keeps what every figure is made from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from taxonet.classifier import TaxonClassifier, levels_with_classes
+from taxonet.classifier import ScoredBatch, TaxonClassifier, levels_with_classes
 from taxonet.data.long_tail import SHOT_GROUPS, shot_groups
 from taxonet.data.table import ImageTable
 from taxonet.evaluation.rollups import RollupCurves
@@ -23,6 +24,8 @@ from taxonet.taxonomy import Taxonomy
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
+NoveltyScore = Callable[[ScoredBatch], torch.Tensor]
+"""Novelty ``(G,)`` of the readable images of a batch."""
 
 #: The level of the classes themselves, whatever their ranks.
 CLASS_LEVEL = "class"
@@ -107,8 +110,16 @@ class Judgement:
     novelty: list[float] = field(default_factory=list)
     norm: list[float] = field(default_factory=list)
     """Embedding norm before normalisation."""
+    novelty_by: dict[str, list[float]] = field(default_factory=dict)
+    """Novelty by each other score that was asked for."""
     unreadable: dict[str, str] = field(default_factory=dict)
     """Name and reason of each photo that could not be read."""
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether the most probable class of each photo is its true node."""
+        found: NDArray[np.bool_] = np.array(self.truth) == np.array(self.predicted)
+        return found
 
 
 def judge(
@@ -116,6 +127,7 @@ def judge(
     table: ImageTable,
     truth_nodes: Sequence[int] | IntArray,
     *,
+    novelty_scores: Mapping[str, NoveltyScore] = MappingProxyType({}),
     batch_size: int = 64,
     workers: int = 0,
     what: str = "judging",
@@ -127,6 +139,7 @@ def judge(
         classifier: What is judged.
         table: Photos.
         truth_nodes: True node of each photo, ``(N,)``; -1 for a taxon outside the tree.
+        novelty_scores: Scores to keep beside the classifier's own.
         batch_size: Photos per forward pass.
         workers: Reading processes.
         what: Word for the progress bar.
@@ -162,8 +175,17 @@ def judge(
             found.prob += best.values.tolist()
             found.named += classifier.naming.decide(node_probs).tolist()
             found.novelty += classifier.novelty(batch).tolist()
+            add_novelty(found.novelty_by, batch, novelty_scores)
             found.norm += torch.linalg.vector_norm(batch.embedding, dim=1).tolist()
     return found
+
+
+def add_novelty(
+    found: dict[str, list[float]], batch: ScoredBatch, scores: Mapping[str, NoveltyScore]
+) -> None:
+    """Append the novelty of a batch by each score."""
+    for name, score in scores.items():
+        found.setdefault(name, []).extend(score(batch).tolist())
 
 
 def levels_of(classifier: TaxonClassifier) -> dict[str, LevelCounts]:

@@ -1,7 +1,9 @@
 """The verb `evaluate`: every figure, on photos that the classifier was not trained on."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,11 +19,21 @@ from taxonet.evaluation.figures import (
     class_figures,
     confused_figures,
     decision_figures,
-    open_set_figures,
 )
-from taxonet.evaluation.judge import CLASS_LEVEL, IntArray, Judgement, judge
+from taxonet.evaluation.judge import CLASS_LEVEL, IntArray, Judgement, NoveltyScore, judge
+from taxonet.evaluation.novelty_scores import (
+    NoveltyScores,
+    all_novelty_scores,
+    calibration_novelty,
+    novelty_score_figures,
+)
+from taxonet.evaluation.novelty_strata import OTHER, novelty_strata
+from taxonet.evaluation.open_set import UnknownPhotos, open_set_figures
 from taxonet.recipes.verbs import EvaluateConfig
 from taxonet.version import __version__
+
+Scores = Mapping[str, NoveltyScore]
+_NO_SCORES: Scores = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,8 @@ def evaluate(config: EvaluateConfig, *, show_progress: bool = False) -> Evaluati
     """Judge a classifier; nothing is chosen or tuned here.
 
     Raises:
-        ConfigError: A taxon map without the region whose labels it translates.
+        ConfigError: A taxon map without the region whose labels it translates, or novelty scores to
+            compare without photos of unknown taxa.
         DataError: No photo is left to judge on, or files that cannot be understood.
         CheckpointError: The classifier folder is incomplete.
     """
@@ -51,13 +64,22 @@ def evaluate(config: EvaluateConfig, *, show_progress: bool = False) -> Evaluati
             "are none: give them with --region."
         )
     classifier = TaxonClassifier.load(config.classifier, device=config.device)
-    judging = _Judging(classifier, config, show_progress)
+    images = open_images(config.images)
     photos = match_photos(
-        _split_of(open_images(config.images), config.split),
-        classifier.taxonomy,
-        classifier.class_nodes,
+        _split_of(images, config.split), classifier.taxonomy, classifier.class_nodes
     )
-    test = judging.of(photos, config.images, what="judging")
+    if (
+        config.novelty_scores
+        and config.unknown is config.region is None
+        and not len(photos.unknown)
+    ):
+        raise ConfigError(
+            "--novelty-scores compares scores on photos of unknown taxa, and there are none: give "
+            "them with --unknown."
+        )
+    compared = all_novelty_scores(classifier, config.classifier) if config.novelty_scores else None
+    judging = _Judging(classifier, config, compared, show_progress)
+    test = judging.of(photos, config.images, what="judging", scores=judging.scores)
     metrics: dict[str, Any] = {
         "taxonet": __version__,
         "classifier": str(config.classifier),
@@ -69,7 +91,8 @@ def evaluate(config: EvaluateConfig, *, show_progress: bool = False) -> Evaluati
             **_figures(classifier, photos, test),
         },
     }
-    unknown_photos = [photos.unknown]
+    # What a map calls unknown has a label of another language, in which no taxon is looked for.
+    strange = [(photos.unknown, [OTHER] * len(photos.unknown))]
     region = None
     if config.region is not None:
         matched = match_photos(
@@ -83,26 +106,42 @@ def evaluate(config: EvaluateConfig, *, show_progress: bool = False) -> Evaluati
             "images": str(config.region),
             **_figures(classifier, matched, region),
         }
-        unknown_photos.append(matched.unknown)
+        strange.append((matched.unknown, [OTHER] * len(matched.unknown)))
     if config.unknown is not None:
-        unknown_photos.append(
-            open_unknown(config.unknown, classifier.taxonomy, classifier.class_nodes)
-        )
-    unknown = [judging.unknown(table) for table in unknown_photos if len(table)]
+        table = open_unknown(config.unknown, classifier.taxonomy, classifier.class_nodes)
+        strange.append((table, novelty_strata(table, classifier.reading)))
+    unknown = [judging.unknown(table, strata) for table, strata in strange if len(table)]
     if unknown:
-        metrics["open_set"] = open_set_figures(classifier.calibration, test, unknown)
-    novelty = tuple(value for one in unknown for value in one.novelty)
+        metrics["open_set"] = open_set_figures(classifier, test, unknown)
+    if compared is not None and any(one.strata for one in unknown):
+        metrics["novelty_scores"] = novelty_score_figures(
+            classifier,
+            compared,
+            known=test,
+            unknown=unknown,
+            calibration=judging.calibration(images),
+        )
+    novelty = tuple(value for one in unknown for value in one.judgement.novelty)
     return Evaluation(classifier, metrics, test, photos, region, novelty)
 
 
 class _Judging:
     """The options that all runs of one evaluation share."""
 
-    def __init__(self, classifier: TaxonClassifier, config: EvaluateConfig, shown: bool) -> None:
+    def __init__(
+        self,
+        classifier: TaxonClassifier,
+        config: EvaluateConfig,
+        compared: NoveltyScores | None,
+        shown: bool,
+    ) -> None:
         self._classifier, self._config, self._shown = classifier, config, shown
+        self.scores = {} if compared is None else compared.scores
 
-    def of(self, photos: MatchedPhotos, path: Path, *, what: str) -> Judgement:
-        """Judge photos of taxa that the classifier knows.
+    def of(
+        self, photos: MatchedPhotos, path: Path, *, what: str, scores: Scores = _NO_SCORES
+    ) -> Judgement:
+        """Judge photos of taxa that the classifier knows, also by other novelty scores.
 
         Raises:
             DataError: There is none, or none that can be read.
@@ -113,7 +152,7 @@ class _Judging:
                 f"{path}: no photo is of a taxon that the classifier knows (labels: {labels}). "
                 "Labels must be those of its taxonomy; --taxon-map translates those of --region."
             )
-        judgement = self._run(photos.known, photos.nodes, what)
+        judgement = self._run(photos.known, photos.nodes, what, scores)
         if not judgement.rows:
             first, reason = next(iter(judgement.unreadable.items()))
             raise DataError(
@@ -122,15 +161,36 @@ class _Judging:
             )
         return judgement
 
-    def unknown(self, table: ImageTable) -> Judgement:
+    def unknown(self, table: ImageTable, strata: Sequence[str]) -> UnknownPhotos:
         """Judge photos of taxa that the classifier lacks: they have no true node."""
-        return self._run(table, np.full(len(table), -1), "unknown taxa")
+        found = self._run(table, np.full(len(table), -1), "unknown taxa", self.scores)
+        return UnknownPhotos(found, tuple(strata[row] for row in found.rows))
 
-    def _run(self, table: ImageTable, nodes: IntArray, what: str) -> Judgement:
+    def calibration(self, images: ImageTable) -> dict[str, list[float]]:
+        """Return the novelty of the calibration photos by each score; empty without a threshold.
+
+        Photos that are judged set no threshold, and photos of unknown taxa neither.
+        """
+        if "calibration" not in images.split_counts() or self._config.split == "calibration":
+            return {}
+        photos = match_photos(
+            images.split("calibration"), self._classifier.taxonomy, self._classifier.class_nodes
+        )
+        return calibration_novelty(
+            self._classifier,
+            photos.known,
+            self.scores,
+            batch_size=self._config.batch_size,
+            workers=self._config.workers,
+            shown=self._shown,
+        )
+
+    def _run(self, table: ImageTable, nodes: IntArray, what: str, scores: Scores) -> Judgement:
         return judge(
             self._classifier,
             table,
             nodes,
+            novelty_scores=scores,
             batch_size=self._config.batch_size,
             workers=self._config.workers,
             what=what,

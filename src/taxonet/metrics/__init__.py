@@ -28,7 +28,7 @@ from taxonet.metrics.neighbours import (
     nearest_neighbours,
     neighbour_agreement,
 )
-from taxonet.metrics.open_set import OpenSetMetrics, open_set_metrics, oscr
+from taxonet.metrics.open_set import open_set_metrics, oscr, ranking_metrics
 from taxonet.metrics.operating_curve import OperatingCurve, OperatingPoints
 from taxonet.metrics.recall import (
     RecallSummary,
@@ -64,7 +64,6 @@ __all__ = [
     "MostConfused",
     "NeighbourAgreement",
     "NodeValue",
-    "OpenSetMetrics",
     "OperatingCurve",
     "OperatingPoints",
     "PairCounts",
@@ -100,6 +99,7 @@ __all__ = [
     "open_set_metrics",
     "oscr",
     "pairwise_geometry",
+    "ranking_metrics",
     "recall_by_group",
     "reliability_curve",
     "score_margins",

@@ -189,7 +189,15 @@ class EvaluateConfig(Section):
         None, description="Folder for metrics.json and report.html (beside CLASSIFIER if left out)."
     )
     region: Path | None = Field(None, description="Photos of the same taxa from another region.")
-    unknown: Path | None = Field(None, description="Photos of taxa that the classifier lacks.")
+    unknown: Path | None = Field(
+        None,
+        description="Photos of taxa that the classifier lacks; with splits, those of `unknown`.",
+    )
+    novelty_scores: bool = Field(
+        False,
+        description="Compare every novelty score on these, each with a threshold from the split "
+        "`calibration` of IMAGES, whose photos are then read too.",
+    )
     taxon_map: Path | None = Field(
         None,
         description="CSV of the other region's labels: columns label, path; a path reads "
@@ -338,8 +346,8 @@ class InspectConfig(TaxonomySource):
         return self
 
 
-class SplitConfig(Section):
-    """Divide photos into train, val, calibration and test."""
+class SplitConfig(TaxonomySource):
+    """Divide photos into train, val, calibration and test, and hold out whole taxa as unknown."""
 
     images: Path = Field(description="Photos, as for `train`.")
     out: Path = Field(Path("split.csv"), description="Manifest to write.")
@@ -348,6 +356,11 @@ class SplitConfig(Section):
     calibration: float = Field(0.1, ge=0, lt=1, description="Share that sets the thresholds.")
     test: float = Field(0.1, ge=0, lt=1, description="Share that is only read.")
     seed: int = Field(0, ge=0, description="Key of the shuffle.")
+    hold_out_taxa: tuple[str, ...] = Field(
+        (),
+        description="Put all photos of this taxon into the split `unknown`, for `evaluate "
+        "--unknown`: rank=name; may repeat.",
+    )
 
     @property
     def fractions(self) -> dict[str, float]:
@@ -365,6 +378,12 @@ class SplitConfig(Section):
         total = sum(self.fractions.values())
         if abs(total - 1) > 1e-6:
             raise ValueError(f"train, val, calibration and test must sum to 1, got {total:g}.")
+        return self
+
+    @model_validator(mode="after")
+    def _has_taxa_to_hold_out(self) -> Self:
+        if self.taxonomy is not None and not self.hold_out_taxa:
+            raise ValueError("taxonomy says what is held out: give --hold-out-taxa, or leave it.")
         return self
 
 

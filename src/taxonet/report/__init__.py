@@ -6,6 +6,7 @@ from taxonet.report.geometry import geometry_report, geometry_tables
 from taxonet.report.heatmap import genus_confusion
 from taxonet.report.html import render_html, write_html
 from taxonet.report.judgement import evaluation_report
+from taxonet.report.novelty_scores import novelty_score_section, novelty_score_tables
 from taxonet.report.plots import (
     long_tail,
     norms_by_shot_group,
@@ -44,6 +45,8 @@ __all__ = [
     "geometry_tables",
     "long_tail",
     "norms_by_shot_group",
+    "novelty_score_section",
+    "novelty_score_tables",
     "open_set_histogram",
     "operating_curves",
     "recall_against_class_size",

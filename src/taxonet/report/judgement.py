@@ -5,8 +5,6 @@ Several classifiers may be shown side by side; pictures of single photos are of 
 
 from collections.abc import Iterable, Iterator, Mapping
 
-import numpy as np
-
 from taxonet.data.long_tail import SHOT_GROUPS
 from taxonet.errors import DataError
 from taxonet.evaluation import CLASS_LEVEL, Evaluation, shown_levels
@@ -14,6 +12,7 @@ from taxonet.metrics import class_recall
 from taxonet.report.calibration import calibration_section
 from taxonet.report.examples import choose_right, choose_wrong, thumbnail_uri
 from taxonet.report.heatmap import genus_confusion
+from taxonet.report.novelty_scores import novelty_score_section
 from taxonet.report.plots import (
     long_tail,
     norms_by_shot_group,
@@ -59,6 +58,7 @@ def evaluation_report(evaluations: Mapping[str, Evaluation], *, title: str) -> R
         calibration_section(evaluations),
         rollup_section(evaluations),
         _unknown_section(evaluations),
+        novelty_score_section(evaluations),
         _confusion_section(subject),
         _norm_section(name, subject),
         _example_section(subject),
@@ -245,7 +245,7 @@ def _norm_section(name: str, one: Evaluation) -> Section:
 
 
 def _example_section(one: Evaluation) -> Section:
-    right = np.array(one.test.truth) == np.array(one.test.predicted)
+    right = one.test.right
     seed = one.classifier.parts.recipe.seed
     chosen = {
         "Right: a fair sample.": choose_right(right, k=_EXAMPLES, seed=seed),

@@ -15,7 +15,7 @@ def summary_tables(evaluations: Mapping[str, Evaluation]) -> list[Table]:
         caption = "On another region, photos of the same taxa."
         tables.append(_level_table(evaluations, "region", caption))
     if any(one.metrics.get("open_set") for one in evaluations.values()):
-        tables.append(_open_set_table(evaluations))
+        tables += [_open_set_table(evaluations), _novelty_table(evaluations)]
     return tables
 
 
@@ -68,16 +68,38 @@ def _open_set_table(evaluations: Mapping[str, Evaluation]) -> Table:
         Column("ACC", "%", 1),
         Column("AUROC", "%", 1),
         Column("FPR@95", "%", 1),
+        Column("OSCR", "%", 1),
     )
     rows: list[tuple[Cell, ...]] = []
     for name, one in evaluations.items():
         found = one.metrics.get("open_set")
         if found:
-            keys = ("tpr", "tnr", "acc", "auroc", "fpr_at_95")
+            keys = ("TPR", "TNR", "ACC", "AUROC", "FPR@95", "OSCR")
             rows.append((name, *(percent(found[key]) for key in keys)))
     caption = (
         "Unknown taxa: the share of known photos accepted (TPR) and of unknown photos refused "
         "(TNR) at the threshold that calibration photos set, and their mean (ACC)."
+    )
+    return Table(caption, columns, tuple(rows))
+
+
+def _novelty_table(evaluations: Mapping[str, Evaluation]) -> Table:
+    figures = ("TNR", "AUROC", "AUPR", "FPR@95", "OSCR")
+    columns = (
+        Column("classifier"),
+        Column("how new"),
+        Column("photos", decimals=0),
+        *(Column(figure, "%", 1) for figure in figures),
+    )
+    rows: list[tuple[Cell, ...]] = [
+        (name, stratum, found["images"], *(percent(found[figure]) for figure in figures))
+        for name, one in evaluations.items()
+        if one.metrics.get("open_set")
+        for stratum, found in one.metrics["open_set"]["by_novelty"].items()
+    ]
+    caption = (
+        "Unknown taxa by how new they are, which is the rank at which something of them is known. "
+        "OSCR counts a known photo only where it is also named right."
     )
     return Table(caption, columns, tuple(rows))
 

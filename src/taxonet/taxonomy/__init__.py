@@ -5,6 +5,7 @@ What needs torch is in :mod:`taxonet.taxonomy.propagate`, which this package doe
 
 from taxonet.taxonomy.matching import LabelMatch, NameReport, UnknownName, match_labels
 from taxonet.taxonomy.names import clean_name, fold_name, near_misses
+from taxonet.taxonomy.selection import lies_under, taxa_named
 from taxonet.taxonomy.tree import Taxonomy
 
 __all__ = [
@@ -14,6 +15,8 @@ __all__ = [
     "UnknownName",
     "clean_name",
     "fold_name",
+    "lies_under",
     "match_labels",
     "near_misses",
+    "taxa_named",
 ]

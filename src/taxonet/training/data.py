@@ -12,7 +12,7 @@ from torch import Tensor
 
 from taxonet.data.classes import ClassIndex
 from taxonet.data.splitting import complete_splits, split_images
-from taxonet.data.table import ImageTable
+from taxonet.data.table import UNKNOWN_SPLIT, ImageTable
 from taxonet.errors import DataError
 from taxonet.recipes.verbs import TaxonomySource
 from taxonet.taxonomy import Taxonomy
@@ -25,7 +25,7 @@ class TrainingData:
     table: ImageTable
     taxonomy: Taxonomy
     nodes: NDArray[np.int64]
-    """Taxonomy node of each photo, ``(N,)``."""
+    """Taxonomy node of each photo, ``(N,)``; -1 in the split ``unknown``, which nobody learns."""
     classes: ClassIndex
 
     def split(self, name: str) -> tuple[ImageTable, Tensor]:
@@ -35,8 +35,12 @@ class TrainingData:
         return self.table.rows(chosen), torch.from_numpy(targets[chosen])
 
     def outside(self) -> dict[str, int]:
-        """Count, for each split, the photos whose taxon has no training photo."""
-        lost = self.table.frame["split"][self.classes.targets(self.nodes) < 0]
+        """Count, for each split, the photos whose taxon has no training photo.
+
+        Those of the split ``unknown`` are meant to be so, and are left out.
+        """
+        split = self.table.frame["split"]
+        lost = split[(self.classes.targets(self.nodes) < 0) & (split != UNKNOWN_SPLIT).to_numpy()]
         return {str(name): int(count) for name, count in lost.value_counts().items()}
 
     def digest(self) -> str:
@@ -60,7 +64,8 @@ def open_training_data(
     """Give every photo a node and a split.
 
     Photos that come with splits keep them; what is missing of val and calibration is taken from
-    train. Photos without splits are divided.
+    train. Photos without splits are divided. Those of the split ``unknown`` need no label that the
+    taxonomy knows.
 
     Args:
         images: Labelled photos.
@@ -73,7 +78,8 @@ def open_training_data(
         TaxonomyError: Labels that no name of the taxonomy matches, with near misses.
         DataError: No training photos, or photos without a label.
     """
-    unlabelled = images.frame["taxon"].isna()
+    # What is asked of photos is not asked of those that no part of training sees.
+    unlabelled = images.frame["taxon"].isna() & ~_is_unknown(images)
     if unlabelled.any():
         first = images.frame["image"][unlabelled].iloc[0]
         raise DataError(
@@ -82,7 +88,9 @@ def open_training_data(
         )
     shares = {"val": val_share, "calibration": calibration_share}
     table = _with_splits(images, shares, seed=seed)
-    nodes = taxonomy.resolve(table.frame["taxon"].tolist())
+    wanted = ~_is_unknown(table).to_numpy()
+    nodes = np.full(len(table), -1, dtype=np.int64)
+    nodes[wanted] = taxonomy.resolve(table.frame["taxon"][wanted].tolist())
     train = (table.frame["split"] == "train").to_numpy()
     if not train.any():
         raise DataError("No photo is in the split `train`: there is nothing to learn from.")
@@ -94,6 +102,12 @@ def _with_splits(images: ImageTable, shares: Mapping[str, float], *, seed: int) 
         return split_images(images, seed=seed)
     missing = {split: share for split, share in shares.items() if share > 0}
     return complete_splits(images, fractions=missing, seed=seed)
+
+
+def _is_unknown(images: ImageTable) -> "pd.Series[bool]":
+    if "split" not in images.frame:
+        return pd.Series(False, index=images.frame.index)
+    return images.frame["split"] == UNKNOWN_SPLIT
 
 
 def open_taxonomy(source: TaxonomySource, images: ImageTable) -> Taxonomy:

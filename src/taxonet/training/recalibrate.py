@@ -10,8 +10,10 @@ from taxonet.classifier import (
     DecisionRule,
     PredictedGroups,
     TaxonClassifier,
+    TrainingIndex,
     copy_beside,
     trained_on,
+    with_novelty_score,
     write_calibration_scores,
 )
 from taxonet.data.matching import match_photos, open_unknown, unknown_nodes
@@ -21,7 +23,7 @@ from taxonet.files import atomic_folder, require_free
 from taxonet.inference.decision import Policy, RankThresholds, ThresholdPolicy
 from taxonet.recipes import read_overrides
 from taxonet.recipes.verbs import CalibrateConfig
-from taxonet.registry import NOVELTY_SCORES, POLICIES
+from taxonet.registry import FITTED_NOVELTY_SCORES, POLICIES
 from taxonet.training.calibrate import Calibrated, CalibrationPhotos, calibrated
 
 
@@ -50,9 +52,8 @@ def recalibrate(config: CalibrateConfig, *, show_progress: bool = False) -> Cali
             are of known taxa.
     """
     require_free(config.out)
-    NOVELTY_SCORES.get(config.novelty_score)
     policy = _policy(config)
-    classifier = TaxonClassifier.load(config.classifier, device=config.device)
+    classifier = _with_score(TaxonClassifier.load(config.classifier, device=config.device), config)
     groups = PredictedGroups.of(
         config.group_by, classifier.taxonomy, classifier.class_nodes, classifier.class_counts
     )
@@ -83,6 +84,15 @@ def recalibrate(config: CalibrateConfig, *, show_progress: bool = False) -> Cali
         copy_beside(config.classifier, folder, scores=False)
         write_calibration_scores(folder, found.scores)
     return CalibrateResult(config.out, new.calibration.images, new.naming.promise, tuple(notes))
+
+
+def _with_score(classifier: TaxonClassifier, config: CalibrateConfig) -> TaxonClassifier:
+    """Return the classifier with the novelty score asked for, fitted to its index if need be."""
+    name = config.novelty_score
+    index = None
+    if name in FITTED_NOVELTY_SCORES.names():
+        index = TrainingIndex(config.classifier, wanted_by=f"the novelty score {name}").read()
+    return with_novelty_score(classifier, name, index=index)
 
 
 def _policy(config: CalibrateConfig) -> Policy[Any] | None:

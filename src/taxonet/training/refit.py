@@ -117,7 +117,9 @@ def refit(config: RefitConfig, *, show_progress: bool = False) -> RefitResult:
         seed=recipe.seed,
         shown=show_progress,
     )
-    parts = replace(old.parts, recipe=recipe, calibration=Calibration(), learned=None, rule=None)
+    parts = replace(
+        old.parts, recipe=recipe, calibration=Calibration(), learned=None, novelty=None, rule=None
+    )
     new = TaxonClassifier(parts, device=config.device)
     scores = None
     notes = ["There are no calibration photos: no temperature or threshold was set."]

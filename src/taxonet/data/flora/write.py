@@ -10,6 +10,7 @@ from PIL import Image
 from taxonet.data.flora.config import FloraConfig
 from taxonet.data.flora.drawing import draw
 from taxonet.data.flora.plan import Flora, make_flora
+from taxonet.data.table import UNKNOWN_SPLIT
 from taxonet.errors import DataError
 from taxonet.files import atomic_file, read_json, write_json, write_text
 
@@ -31,7 +32,7 @@ def write_flora(
     The folder gets ``flora.json`` (the config), ``images/<Genus_epithet>/<nnnn>.jpg``,
     ``taxonomy.csv`` (family, genus, species of the known species), ``images.csv`` (region A,
     splits train, val, calibration and test), ``region.csv`` (the same species in region B, split
-    test), ``unknown.csv`` (unknown species in region A, split test, with their family, genus
+    test), ``unknown.csv`` (unknown species in region A, split unknown, with their family, genus
     and whether that genus is known) and ``README.md``. The unknown species are not in
     ``taxonomy.csv``, since nobody can put a taxon into a tree who does not know of it.
 
@@ -94,7 +95,7 @@ def _claim(folder: Path, config: FloraConfig) -> None:
 
 def _tables(flora: Flora) -> dict[str, pd.DataFrame]:
     """Return the tables of the folder by file name."""
-    plan = flora.plan
+    plan = _with_unknown_split(flora.plan)
     known = plan["novelty"] == "known"
     unknown = plan[~known]
     lineage = pd.DataFrame(
@@ -113,15 +114,24 @@ def _tables(flora: Flora) -> dict[str, pd.DataFrame]:
     }
 
 
+def _with_unknown_split(plan: pd.DataFrame) -> pd.DataFrame:
+    """Name the split of unknown species as `evaluate --unknown` takes it.
+
+    In the plan it is ``test``, a key of how their plants are drawn.
+    """
+    return plan.assign(split=plan["split"].where(plan["novelty"] == "known", UNKNOWN_SPLIT))
+
+
 def _readme(flora: Flora) -> str:
     """Return a description of the folder for people."""
     options = "\n".join(
         f"| {name} | {value} | {FloraConfig.model_fields[name].description} |"
         for name, value in flora.config.model_dump().items()
     )
+    plan = _with_unknown_split(flora.plan)
     counts = "\n".join(
         f"| {split} | {region} | {len(rows)} | {rows['taxon'].nunique()} |"
-        for (split, region), rows in flora.plan.groupby(["split", "region"], sort=False)
+        for (split, region), rows in plan.groupby(["split", "region"], sort=False)
     )
     return _README.format(options=options, counts=counts)
 
