@@ -278,6 +278,22 @@ class SplitConfig(Section):
         return self
 
 
+class MatchConfig(Section):
+    """Find the taxa of another taxonomy in this one, as a map for `evaluate --taxon-map`."""
+
+    taxonomy: Path = Field(description="Taxonomy, such as taxonomy.csv of a classifier's folder.")
+    other: Path = Field(description="Taxonomy of the other photos.")
+    synonyms: Path | None = Field(
+        None, description="Other names of taxa: a table with the columns name, accepted."
+    )
+    ranks: tuple[str, ...] = Field(
+        (), description="Rank columns of both to use, coarse to fine (all known ones if left out)."
+    )
+    out: Path = Field(
+        Path("matches.csv"), description="CSV to write: a row for each label of the other photos."
+    )
+
+
 class FetchConfig(Section):
     """Download a public benchmark set; without --yes, say what would be downloaded."""
 
