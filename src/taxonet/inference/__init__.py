@@ -41,11 +41,13 @@ from taxonet.inference.novelty import (
     max_softmax,
     novelty_by_level,
 )
+from taxonet.inference.prior_shift import EstimatedPriors, estimate_priors, with_priors
 from taxonet.inference.rollup import bottom_up, greedy_descent, level_top_down, top_down
 
 __all__ = [
     "Climbing",
     "EmbeddingMoments",
+    "EstimatedPriors",
     "FittedNovelty",
     "GraphDiffusion",
     "InformationGain",
@@ -75,6 +77,7 @@ __all__ = [
     "embedding_norm",
     "energy",
     "entropy",
+    "estimate_priors",
     "fit_learned_diffusion",
     "fit_temperature",
     "greedy_descent",
@@ -90,4 +93,5 @@ __all__ = [
     "top_down",
     "tree_graph",
     "tune_alpha",
+    "with_priors",
 ]
