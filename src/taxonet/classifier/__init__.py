@@ -8,6 +8,7 @@ from taxonet.classifier.prediction import PredictionSummary, predict_to_file
 from taxonet.classifier.restriction import classes_listed, classes_within, read_species_list
 from taxonet.classifier.rows import RowMaker, levels_with_classes
 from taxonet.classifier.settings import Calibration, Preprocessing
+from taxonet.classifier.source_prior import SourcePrior, implied_prior, prior_weights
 from taxonet.classifier.trail import TrailPoint, read_trail, write_trail
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Preprocessing",
     "RowMaker",
     "ScoredBatch",
+    "SourcePrior",
     "StoredEmbeddings",
     "TaxonClassifier",
     "TrailPoint",
@@ -24,9 +26,11 @@ __all__ = [
     "classes_listed",
     "classes_within",
     "embed_to_file",
+    "implied_prior",
     "index_file",
     "levels_with_classes",
     "predict_to_file",
+    "prior_weights",
     "read_species_list",
     "read_trail",
     "write_trail",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -51,6 +52,14 @@ class LevelCounts:
         """Return the place in ``nodes`` of each truth or its ancestor; -1 where none is there."""
         return np.where(truth_nodes < 0, -1, self._place[truth_nodes])
 
+    def probs_of(
+        self, name: str, class_probs: torch.Tensor, node_probs: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the probabilities ``(B, m)`` of the taxa of the level of that name."""
+        if name == CLASS_LEVEL:
+            return class_probs
+        return node_probs[:, torch.from_numpy(self.nodes)]
+
     def add(self, truth_places: IntArray, probs: torch.Tensor) -> None:
         """Count a batch: places of the truth, and probabilities ``(B, m)`` of the level's taxa."""
         known = truth_places >= 0
@@ -88,6 +97,15 @@ class Judgement:
     """Name and reason of each photo that could not be read."""
 
 
+class Watcher(Protocol):
+    """Sees what a judgement sees, a batch of readable photos at a time."""
+
+    def add(
+        self, rows: IntArray, truth: IntArray, probs: torch.Tensor, node_probs: torch.Tensor
+    ) -> None:
+        """Take rows of the table and true nodes ``(B,)``, probabilities ``(B, c)``, ``(B, n)``."""
+
+
 def judge(
     classifier: TaxonClassifier,
     table: ImageTable,
@@ -97,6 +115,7 @@ def judge(
     workers: int = 0,
     what: str = "judging",
     shown: bool = False,
+    watchers: Sequence[Watcher] = (),
 ) -> Judgement:
     """Run the classifier over photos whose true node is known.
 
@@ -108,6 +127,7 @@ def judge(
         workers: Reading processes.
         what: Word for the progress bar.
         shown: Show progress.
+        watchers: Count more of the same photos in the same pass.
     """
     truth = np.asarray(truth_nodes, dtype=np.int64)
     found = Judgement(levels_of(classifier), RollupCurves(classifier))
@@ -125,10 +145,10 @@ def judge(
             scores = classifier.tree_scores(batch.logits)
             probs, node_probs = scores.class_probs, classifier.reading.node_probs_of(scores)
             for name, level in found.levels.items():
-                at_level = (
-                    probs if name == CLASS_LEVEL else node_probs[:, torch.from_numpy(level.nodes)]
-                )
+                at_level = level.probs_of(name, probs, node_probs)
                 level.add(level.places_of(truth[good]), at_level)
+            for watcher in watchers:
+                watcher.add(np.array(good), truth[good], probs, node_probs)
             best = probs.max(dim=1)
             known = truth[good] >= 0
             if known.any():

@@ -1,5 +1,6 @@
 """The verb `evaluate`: every figure, on photos that the classifier was not trained on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +14,7 @@ from taxonet.data.sources import open_images
 from taxonet.data.table import ImageTable
 from taxonet.errors import ConfigError, DataError
 from taxonet.evaluation.figures import (
+    Figures,
     all_levels,
     calibration_figures,
     class_figures,
@@ -20,8 +22,9 @@ from taxonet.evaluation.figures import (
     decision_figures,
     open_set_figures,
 )
-from taxonet.evaluation.judge import CLASS_LEVEL, IntArray, Judgement, judge
+from taxonet.evaluation.judge import CLASS_LEVEL, IntArray, Judgement, Watcher, judge
 from taxonet.evaluation.matching import MatchedPhotos, match_photos
+from taxonet.evaluation.prior_shift import CorrectedLevels, PriorShift, estimate_shift
 from taxonet.recipes.verbs import EvaluateConfig
 from taxonet.version import __version__
 
@@ -74,17 +77,7 @@ def evaluate(config: EvaluateConfig, *, show_progress: bool = False) -> Evaluati
     unknown_photos = [photos.unknown]
     region = None
     if config.region is not None:
-        matched = match_photos(
-            open_images(config.region),
-            classifier.taxonomy,
-            classifier.class_nodes,
-            taxon_map=config.taxon_map,
-        )
-        region = judging.of(matched, config.region, what="another region")
-        metrics["region"] = {
-            "images": str(config.region),
-            **_figures(classifier, matched, region),
-        }
+        matched, region, metrics["region"] = _judge_region(judging, config, config.region)
         unknown_photos.append(matched.unknown)
     if config.unknown is not None:
         unknown_photos.append(_open_unknown(config.unknown, classifier))
@@ -99,9 +92,22 @@ class _Judging:
     """The options that all runs of one evaluation share."""
 
     def __init__(self, classifier: TaxonClassifier, config: EvaluateConfig, shown: bool) -> None:
-        self._classifier, self._config, self._shown = classifier, config, shown
+        self.classifier, self._config, self._shown = classifier, config, shown
 
-    def of(self, photos: MatchedPhotos, path: Path, *, what: str) -> Judgement:
+    def shift_of(self, table: ImageTable) -> PriorShift:
+        """Estimate how common the classes are among photos."""
+        return estimate_shift(
+            self.classifier,
+            table,
+            source=self._config.source_prior,
+            batch_size=self._config.batch_size,
+            workers=self._config.workers,
+            shown=self._shown,
+        )
+
+    def of(
+        self, photos: MatchedPhotos, path: Path, *, what: str, watchers: Sequence[Watcher] = ()
+    ) -> Judgement:
         """Judge photos of taxa that the classifier knows.
 
         Raises:
@@ -113,7 +119,7 @@ class _Judging:
                 f"{path}: no photo is of a taxon that the classifier knows (labels: {labels}). "
                 "Labels must be those of its taxonomy; --taxon-map translates those of --region."
             )
-        judgement = self._run(photos.known, photos.nodes, what)
+        judgement = self._run(photos.known, photos.nodes, what, watchers)
         if not judgement.rows:
             first, reason = next(iter(judgement.unreadable.items()))
             raise DataError(
@@ -126,16 +132,38 @@ class _Judging:
         """Judge photos of taxa that the classifier lacks: they have no true node."""
         return self._run(table, np.full(len(table), -1), "unknown taxa")
 
-    def _run(self, table: ImageTable, nodes: IntArray, what: str) -> Judgement:
+    def _run(
+        self, table: ImageTable, nodes: IntArray, what: str, watchers: Sequence[Watcher] = ()
+    ) -> Judgement:
         return judge(
-            self._classifier,
+            self.classifier,
             table,
             nodes,
             batch_size=self._config.batch_size,
             workers=self._config.workers,
             what=what,
             shown=self._shown,
+            watchers=watchers,
         )
+
+
+def _judge_region(
+    judging: _Judging, config: EvaluateConfig, path: Path
+) -> tuple[MatchedPhotos, Judgement, Figures]:
+    """Judge photos of another region; what adapts to them never sees their labels."""
+    classifier, table = judging.classifier, open_images(path)
+    photos = match_photos(
+        table, classifier.taxonomy, classifier.class_nodes, taxon_map=config.taxon_map
+    )
+    corrected = None
+    if config.prior_shift and len(photos.known):
+        corrected = CorrectedLevels(classifier, judging.shift_of(table))
+    watchers = [] if corrected is None else [corrected]
+    judgement = judging.of(photos, path, what="another region", watchers=watchers)
+    figures = {"images": str(path), **_figures(classifier, photos, judgement)}
+    if corrected is not None:
+        figures["prior_shift"] = corrected.figures(judgement.levels)
+    return photos, judgement, figures
 
 
 def _open_unknown(path: Path, classifier: TaxonClassifier) -> ImageTable:

@@ -137,9 +137,27 @@ class EvaluateConfig(Section):
         description="CSV of the other region's labels: columns label, path; a path reads "
         "family/genus/species, or `unknown`.",
     )
+    prior_shift: bool = Field(
+        False,
+        description="Also judge --region with probabilities corrected for how common the taxa are "
+        "there, as estimated without labels.",
+    )
+    source_prior: Literal["counts", "uniform"] | None = Field(
+        None,
+        description="How common the taxa are behind the classifier's probabilities, for "
+        "--prior-shift: as among its training photos, or all alike (by its recipe if left out).",
+    )
     batch_size: PositiveInt = Field(64, description="Photos per forward pass.")
     workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
     device: Device = Field("auto", description="Where to compute.")
+
+    @model_validator(mode="after")
+    def _has_a_region_to_adapt_to(self) -> Self:
+        if self.prior_shift and self.region is None:
+            raise ValueError("prior_shift is about the photos of another region: give --region.")
+        if self.source_prior is not None and not self.prior_shift:
+            raise ValueError("source_prior is what priors shift from: give --prior-shift.")
+        return self
 
 
 class AnalyseConfig(Section):

@@ -14,6 +14,8 @@ def summary_tables(evaluations: Mapping[str, Evaluation]) -> list[Table]:
     if any("region" in one.metrics for one in evaluations.values()):
         caption = "On another region, photos of the same taxa."
         tables.append(_level_table(evaluations, "region", caption))
+    if any("prior_shift" in one.metrics.get("region", {}) for one in evaluations.values()):
+        tables.append(_prior_shift_table(evaluations))
     if any(one.metrics.get("open_set") for one in evaluations.values()):
         tables.append(_open_set_table(evaluations))
     return tables
@@ -56,6 +58,31 @@ def _group_table(evaluations: Mapping[str, Evaluation]) -> Table:
     caption = (
         "Macro recall by the number of training photos: many is over 100, medium 20 to 100, few "
         "under 20."
+    )
+    return Table(caption, columns, tuple(rows))
+
+
+def _prior_shift_table(evaluations: Mapping[str, Evaluation]) -> Table:
+    columns = (
+        Column("classifier"),
+        Column("rank"),
+        Column("R@1", "%", 1),
+        Column("R@1, corrected", "%", 1),
+        Column("macro recall", "%", 1),
+        Column("macro recall, corrected", "%", 1),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for name, one in evaluations.items():
+        found = one.metrics.get("region", {}).get("prior_shift")
+        if found is None:
+            continue
+        for rank in shown_levels(one.test):
+            sides = [found["levels"][rank][side] for side in ("without", "with")]
+            shares = [side[key] for key in ("rank1", "macro_recall") for side in sides]
+            rows.append((name, rank, *(percent(share) for share in shares)))
+    caption = (
+        "On the other region, corrected for how common the taxa are there, as estimated without "
+        "labels."
     )
     return Table(caption, columns, tuple(rows))
 
