@@ -1,5 +1,6 @@
 """From scores to decisions: novelty, temperature, diffusion, and the node to name."""
 
+from taxonet.inference.batch_norm import adapt_batch_norm, batch_norm_layers
 from taxonet.inference.calibration import fit_temperature
 from taxonet.inference.decision import (
     Climbing,
@@ -65,6 +66,8 @@ __all__ = [
     "RiskControlled",
     "TunedAlpha",
     "ViM",
+    "adapt_batch_norm",
+    "batch_norm_layers",
     "bottom_up",
     "calibrate_threshold",
     "covering_node",
