@@ -27,6 +27,8 @@ def run(config: EvaluateConfig) -> None:
     for part in ("test", "region"):
         if part in evaluation.metrics:
             _say_what_matched(part, evaluation.metrics[part])
+    if evaluation.metrics.get("region", {}).get("batch_norm") == "target":
+        say("region: judged with the batch norm statistics of its own photos.")
     if "prior_shift" in evaluation.metrics.get("region", {}):
         _say_what_shifted(evaluation.metrics["region"]["prior_shift"])
     say(f"Figures: {out / 'metrics.json'}")

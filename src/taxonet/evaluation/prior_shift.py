@@ -10,11 +10,11 @@ from torch import Tensor
 from taxonet.classifier import SourcePrior, TaxonClassifier, implied_prior, prior_weights
 from taxonet.data.table import ImageTable
 from taxonet.errors import DataError
+from taxonet.evaluation.drawing import drawn_rows
 from taxonet.evaluation.judge import CLASS_LEVEL, FloatArray, IntArray, LevelCounts, levels_of
 from taxonet.inference import EstimatedPriors, estimate_priors, with_priors
 from taxonet.metrics import summarise_recall
 from taxonet.progress import Progress
-from taxonet.seeds import generator
 from taxonet.taxonomy.propagate import class_to_node_probs
 
 SAMPLE = 5000
@@ -57,7 +57,7 @@ def estimate_shift(
     Raises:
         DataError: None of the photos can be read.
     """
-    chosen = _sample(table)
+    chosen = np.sort(drawn_rows(table, "priors")[:SAMPLE])
     photos = ((table.name(row), table.source(row)) for row in chosen.tolist())
     probs = []
     with Progress("estimating priors", len(chosen), shown=shown) as progress:
@@ -131,11 +131,3 @@ class CorrectedLevels:
 def _recalls(level: LevelCounts) -> dict[str, float | None]:
     found = summarise_recall(level.confusion)
     return {"rank1": found.rank1, "macro_recall": found.macro_recall}
-
-
-def _sample(table: ImageTable) -> IntArray:
-    """Return the rows to estimate from, ascending: the same photos in whatever order they stand."""
-    by_name = np.argsort(table.frame["image"].to_numpy(dtype=str), kind="stable")
-    chosen = generator("sample for priors").permutation(len(table))[:SAMPLE]
-    found: IntArray = np.sort(by_name[chosen])
-    return found

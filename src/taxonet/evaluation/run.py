@@ -13,6 +13,7 @@ from taxonet.classifier import TaxonClassifier
 from taxonet.data.sources import open_images
 from taxonet.data.table import ImageTable
 from taxonet.errors import ConfigError, DataError
+from taxonet.evaluation.adaptation import adapt_to_photos
 from taxonet.evaluation.figures import (
     Figures,
     all_levels,
@@ -94,6 +95,17 @@ class _Judging:
     def __init__(self, classifier: TaxonClassifier, config: EvaluateConfig, shown: bool) -> None:
         self.classifier, self._config, self._shown = classifier, config, shown
 
+    def adapted_to(self, table: ImageTable) -> "_Judging":
+        """Return the same with the batch norm statistics of photos."""
+        adapted = adapt_to_photos(
+            self.classifier,
+            table,
+            batch_size=self._config.batch_size,
+            workers=self._config.workers,
+            shown=self._shown,
+        )
+        return _Judging(adapted, self._config, self._shown)
+
     def shift_of(self, table: ImageTable) -> PriorShift:
         """Estimate how common the classes are among photos."""
         return estimate_shift(
@@ -151,16 +163,23 @@ def _judge_region(
     judging: _Judging, config: EvaluateConfig, path: Path
 ) -> tuple[MatchedPhotos, Judgement, Figures]:
     """Judge photos of another region; what adapts to them never sees their labels."""
-    classifier, table = judging.classifier, open_images(path)
+    table, classifier = open_images(path), judging.classifier
     photos = match_photos(
         table, classifier.taxonomy, classifier.class_nodes, taxon_map=config.taxon_map
     )
+    if config.batch_norm == "target" and len(photos.known):
+        judging = judging.adapted_to(table)
+        classifier = judging.classifier
     corrected = None
     if config.prior_shift and len(photos.known):
         corrected = CorrectedLevels(classifier, judging.shift_of(table))
     watchers = [] if corrected is None else [corrected]
     judgement = judging.of(photos, path, what="another region", watchers=watchers)
-    figures = {"images": str(path), **_figures(classifier, photos, judgement)}
+    figures = {
+        "images": str(path),
+        "batch_norm": config.batch_norm,
+        **_figures(classifier, photos, judgement),
+    }
     if corrected is not None:
         figures["prior_shift"] = corrected.figures(judgement.levels)
     return photos, judgement, figures

@@ -147,6 +147,11 @@ class EvaluateConfig(Section):
         description="How common the taxa are behind the classifier's probabilities, for "
         "--prior-shift: as among its training photos, or all alike (by its recipe if left out).",
     )
+    batch_norm: Literal["own", "target"] = Field(
+        "own",
+        description="Statistics of batch norm layers on --region: those of training, or `target`, "
+        "those of the region's photos, gathered without labels in a pass before.",
+    )
     batch_size: PositiveInt = Field(64, description="Photos per forward pass.")
     workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
     device: Device = Field("auto", description="Where to compute.")
@@ -157,6 +162,8 @@ class EvaluateConfig(Section):
             raise ValueError("prior_shift is about the photos of another region: give --region.")
         if self.source_prior is not None and not self.prior_shift:
             raise ValueError("source_prior is what priors shift from: give --prior-shift.")
+        if self.batch_norm == "target" and self.region is None:
+            raise ValueError("batch_norm target is another region's: give --region.")
         return self
 
 

@@ -39,8 +39,15 @@ def _level_table(evaluations: Mapping[str, Evaluation], part: str, caption: str)
         for rank in shown_levels(one.test):
             found = one.metrics[part]["levels"][rank]
             keys = ("rank1", "top5", "macro_recall", "macro_precision", "macro_f1")
-            rows.append((name, rank, found["classes"], *(percent(found[key]) for key in keys)))
+            shares = (percent(found[key]) for key in keys)
+            rows.append((_called(name, one, part), rank, found["classes"], *shares))
     return Table(caption, columns, tuple(rows))
+
+
+def _called(name: str, one: Evaluation, part: str) -> str:
+    """Return the name of a classifier, and what of it was not as it was trained."""
+    adapted = one.metrics[part].get("batch_norm") == "target"
+    return f"{name}, batch norm of these photos" if adapted else name
 
 
 def _group_table(evaluations: Mapping[str, Evaluation]) -> Table:
@@ -79,7 +86,8 @@ def _prior_shift_table(evaluations: Mapping[str, Evaluation]) -> Table:
         for rank in shown_levels(one.test):
             sides = [found["levels"][rank][side] for side in ("without", "with")]
             shares = [side[key] for key in ("rank1", "macro_recall") for side in sides]
-            rows.append((name, rank, *(percent(share) for share in shares)))
+            called = _called(name, one, "region")
+            rows.append((called, rank, *(percent(share) for share in shares)))
     caption = (
         "On the other region, corrected for how common the taxa are there, as estimated without "
         "labels."
