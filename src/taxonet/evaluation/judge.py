@@ -65,10 +65,15 @@ class LevelCounts:
         known = truth_places >= 0
         if not known.any():
             return
-        ranked = probs[torch.from_numpy(known)].topk(min(_TOP, probs.shape[1]), dim=1).indices
+        ranked = best_places(probs[torch.from_numpy(known)])
         truth = truth_places[known]
         self.confusion.update(truth, ranked[:, 0].numpy())
         self.top5.update(truth, top_k_hits(ranked.numpy(), truth))
+
+
+def best_places(probs: torch.Tensor) -> torch.Tensor:
+    """Return the places of the five largest probabilities (or all) of each row, the best first."""
+    return probs.topk(min(_TOP, probs.shape[1]), dim=1).indices
 
 
 @dataclass

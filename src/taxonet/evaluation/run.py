@@ -14,6 +14,7 @@ from taxonet.data.sources import open_images
 from taxonet.data.table import ImageTable
 from taxonet.errors import ConfigError, DataError
 from taxonet.evaluation.adaptation import adapt_to_photos
+from taxonet.evaluation.breakdown import Breakdown, has_column
 from taxonet.evaluation.figures import (
     Figures,
     all_levels,
@@ -23,7 +24,7 @@ from taxonet.evaluation.figures import (
     decision_figures,
     open_set_figures,
 )
-from taxonet.evaluation.judge import CLASS_LEVEL, IntArray, Judgement, Watcher, judge
+from taxonet.evaluation.judge import CLASS_LEVEL, IntArray, Judgement, Watcher, judge, levels_of
 from taxonet.evaluation.matching import MatchedPhotos, match_photos
 from taxonet.evaluation.prior_shift import CorrectedLevels, PriorShift, estimate_shift
 from taxonet.recipes.verbs import EvaluateConfig
@@ -47,7 +48,8 @@ def evaluate(config: EvaluateConfig, *, show_progress: bool = False) -> Evaluati
     """Judge a classifier; nothing is chosen or tuned here.
 
     Raises:
-        ConfigError: A taxon map without the region whose labels it translates.
+        ConfigError: A taxon map without the region whose labels it translates, a column that the
+            photos do not have, or a network without the layers that are to be adapted.
         DataError: No photo is left to judge on, or files that cannot be understood.
         CheckpointError: The classifier folder is incomplete.
     """
@@ -63,7 +65,8 @@ def evaluate(config: EvaluateConfig, *, show_progress: bool = False) -> Evaluati
         classifier.taxonomy,
         classifier.class_nodes,
     )
-    test = judging.of(photos, config.images, what="judging")
+    breakdown = Breakdown(levels_of(classifier), photos.known, config.by)
+    test = judging.of(photos, config.images, what="judging", watchers=[breakdown])
     metrics: dict[str, Any] = {
         "taxonet": __version__,
         "classifier": str(config.classifier),
@@ -73,6 +76,7 @@ def evaluate(config: EvaluateConfig, *, show_progress: bool = False) -> Evaluati
         "test": {
             "seen_in_training": _seen_in_training(config, photos.known),
             **_figures(classifier, photos, test),
+            "by": breakdown.figures(),
         },
     }
     unknown_photos = [photos.unknown]
@@ -129,7 +133,8 @@ class _Judging:
             labels = ", ".join(list(photos.dropped)[:5]) or "none"
             raise DataError(
                 f"{path}: no photo is of a taxon that the classifier knows (labels: {labels}). "
-                "Labels must be those of its taxonomy; --taxon-map translates those of --region."
+                "Labels must be those of its taxonomy; --taxon-map translates those of --region, "
+                "and `taxonet data match` makes such a map of two taxonomies."
             )
         judgement = self._run(photos.known, photos.nodes, what, watchers)
         if not judgement.rows:
@@ -173,12 +178,15 @@ def _judge_region(
     corrected = None
     if config.prior_shift and len(photos.known):
         corrected = CorrectedLevels(classifier, judging.shift_of(table))
-    watchers = [] if corrected is None else [corrected]
+    columns = [column for column in config.by if has_column(photos.known, column)]
+    breakdown = Breakdown(levels_of(classifier), photos.known, columns)
+    watchers: list[Watcher] = [breakdown, *([] if corrected is None else [corrected])]
     judgement = judging.of(photos, path, what="another region", watchers=watchers)
     figures = {
         "images": str(path),
         "batch_norm": config.batch_norm,
         **_figures(classifier, photos, judgement),
+        "by": breakdown.figures(),
     }
     if corrected is not None:
         figures["prior_shift"] = corrected.figures(judgement.levels)

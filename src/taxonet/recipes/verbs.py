@@ -152,6 +152,11 @@ class EvaluateConfig(Section):
         description="Statistics of batch norm layers on --region: those of training, or `target`, "
         "those of the region's photos, gathered without labels in a pass before.",
     )
+    by: tuple[str, ...] = Field(
+        (),
+        description="Also show figures for every value of this column of the photos, such as "
+        "region, source or month (made of date where there is none); may repeat.",
+    )
     batch_size: PositiveInt = Field(64, description="Photos per forward pass.")
     workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
     device: Device = Field("auto", description="Where to compute.")

@@ -6,6 +6,8 @@ from taxonet.data.long_tail import SHOT_GROUPS
 from taxonet.evaluation import Evaluation, shown_levels
 from taxonet.report.structure import Cell, Column, Table
 
+_VALUES_SHOWN = 12  # of a column by which photos are divided; metrics.json has all
+
 
 def summary_tables(evaluations: Mapping[str, Evaluation]) -> list[Table]:
     """Return the tables that answer "how good": by rank, by shot group, on another region."""
@@ -16,6 +18,7 @@ def summary_tables(evaluations: Mapping[str, Evaluation]) -> list[Table]:
         tables.append(_level_table(evaluations, "region", caption))
     if any("prior_shift" in one.metrics.get("region", {}) for one in evaluations.values()):
         tables.append(_prior_shift_table(evaluations))
+    tables += _breakdown_tables(evaluations)
     if any(one.metrics.get("open_set") for one in evaluations.values()):
         tables.append(_open_set_table(evaluations))
     return tables
@@ -92,6 +95,46 @@ def _prior_shift_table(evaluations: Mapping[str, Evaluation]) -> Table:
         "On the other region, corrected for how common the taxa are there, as estimated without "
         "labels."
     )
+    return Table(caption, columns, tuple(rows))
+
+
+def _breakdown_tables(evaluations: Mapping[str, Evaluation]) -> list[Table]:
+    """Return a table for each column by whose values photos were divided, of test and region."""
+    words = {"test": "the test photos", "region": "the photos of another region"}
+    tables = []
+    for part, photos in words.items():
+        divided = [one.metrics.get(part, {}).get("by", {}) for one in evaluations.values()]
+        for column in dict.fromkeys(name for found in divided for name in found):
+            values = {k: one for found in divided for k, one in found.get(column, {}).items()}
+            shown = sorted(values, key=lambda value: -values[value]["images"])[:_VALUES_SHOWN]
+            caption = f"On {photos}, by {column}."
+            if len(values) > len(shown):
+                caption = f"On {photos}, by {column}: the {len(shown)} of {len(values)} with most."
+            tables.append(_breakdown_table(evaluations, part, column, sorted(shown), caption))
+    return tables
+
+
+def _breakdown_table(
+    evaluations: Mapping[str, Evaluation], part: str, column: str, shown: list[str], caption: str
+) -> Table:
+    columns = (
+        Column(column),
+        Column("classifier"),
+        Column("rank"),
+        Column("photos", decimals=0),
+        Column("taxa", decimals=0),
+        Column("R@1", "%", 1),
+        Column("macro recall", "%", 1),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for value in shown:
+        for name, one in evaluations.items():
+            found = one.metrics.get(part, {}).get("by", {}).get(column, {}).get(value)
+            for rank in shown_levels(one.test) if found is not None else ():
+                level = found["levels"][rank]
+                shares = (percent(level[key]) for key in ("rank1", "macro_recall"))
+                called = _called(name, one, part)
+                rows.append((value, called, rank, level["images"], level["taxa"], *shares))
     return Table(caption, columns, tuple(rows))
 
 
