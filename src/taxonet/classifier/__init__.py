@@ -8,7 +8,13 @@ from taxonet.classifier.prediction import PredictionSummary, predict_to_file
 from taxonet.classifier.restriction import classes_listed, classes_within, read_species_list
 from taxonet.classifier.rows import RowMaker, levels_with_classes
 from taxonet.classifier.settings import Calibration, Preprocessing
-from taxonet.classifier.source_prior import SourcePrior, implied_prior, prior_weights
+from taxonet.classifier.source_prior import (
+    PriorChange,
+    SourcePrior,
+    implied_prior,
+    prior_weights,
+)
+from taxonet.classifier.species_weights import read_species_weights, weights_of_classes
 from taxonet.classifier.trail import TrailPoint, read_trail, write_trail
 
 __all__ = [
@@ -16,6 +22,7 @@ __all__ = [
     "ClassifierParts",
     "PredictionSummary",
     "Preprocessing",
+    "PriorChange",
     "RowMaker",
     "ScoredBatch",
     "SourcePrior",
@@ -32,6 +39,8 @@ __all__ = [
     "predict_to_file",
     "prior_weights",
     "read_species_list",
+    "read_species_weights",
     "read_trail",
+    "weights_of_classes",
     "write_trail",
 ]

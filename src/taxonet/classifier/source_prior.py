@@ -1,6 +1,6 @@
 """Which priors the probabilities of a classifier imply, as far as its recipe tells."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +8,17 @@ from numpy.typing import NDArray
 from taxonet.recipes import Recipe
 
 SourcePrior = Literal["counts", "uniform"]
+
+
+class PriorChange(NamedTuple):
+    """Priors of the classes, ``(c,)`` each: behind the probabilities, and where photos are from.
+
+    Only the ratios inside either count; `taxonet.inference.with_priors` applies them.
+    """
+
+    source: NDArray[np.float64]
+    target: NDArray[np.float64]
+
 
 #: Losses that take how common a class is out of the scores.
 _BALANCED_LOSSES = frozenset(("balanced_softmax", "logit_adjustment"))

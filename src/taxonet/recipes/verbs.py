@@ -232,6 +232,16 @@ class PredictConfig(Section):
     species_list: Path | None = Field(
         None, description="Only taxa of this list: a name a line, or the first column of a CSV."
     )
+    list_weights: str | None = Field(
+        None,
+        description="Column of that CSV that says how common the taxa are where the photos are "
+        "from, such as numbers of occurrences.",
+    )
+    source_prior: Literal["counts", "uniform"] | None = Field(
+        None,
+        description="How common the taxa are behind the classifier's probabilities, for "
+        "--list-weights: as among its training photos, or all alike (by its recipe if left out).",
+    )
     renormalise: bool = Field(
         True, description="Make the probabilities of the taxa that are left sum to 1."
     )
@@ -239,6 +249,16 @@ class PredictConfig(Section):
     batch_size: PositiveInt = Field(64, description="Photos per forward pass.")
     workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
     device: Device = Field("auto", description="Where to compute.")
+
+    @model_validator(mode="after")
+    def _has_a_list_with_weights(self) -> Self:
+        if self.list_weights is not None and self.species_list is None:
+            raise ValueError("list_weights is a column of the species list: give --species-list.")
+        if self.list_weights is not None and not self.renormalise:
+            raise ValueError("list_weights makes probabilities sum to 1: leave out no-renormalise.")
+        if self.source_prior is not None and self.list_weights is None:
+            raise ValueError("source_prior is what weights replace: give --list-weights.")
+        return self
 
     @model_validator(mode="after")
     def _has_a_file_for_node_probs(self) -> Self:
