@@ -220,6 +220,7 @@ class TaxonClassifier:
                 raise ConfigError("Probabilities under other priors sum to 1: leave one out.")
             there = np.asarray(priors.target) > 0
             allowed = there if allowed is None else there & np.asarray(allowed)
+            priors = priors._replace(target=np.where(allowed, priors.target, 0.0))
         mask = None if allowed is None else self._mask(allowed)
         for batch in self.score(images, batch_size=batch_size, workers=workers):
             if mask is None:
@@ -227,7 +228,7 @@ class TaxonClassifier:
             elif renormalise:
                 probs = self.probabilities(batch.logits, allowed=mask)
                 if priors is not None:
-                    probs = with_priors(probs, source=priors.source, target=priors.target * allowed)
+                    probs = with_priors(probs, source=priors.source, target=priors.target)
                 probs = self._rolled_up(probs)
             else:
                 probs = self._rolled_up(self.probabilities(batch.logits) * mask)

@@ -26,9 +26,10 @@ def read_species_weights(path: Path, column: str) -> dict[str, float]:
     except ValueError as error:  # UnicodeDecodeError, and what pandas raises
         raise TaxonomyError(f"The species list {path} cannot be read as a CSV: {error}.") from None
     if column not in table:
+        columns = [str(name) for name in table.columns]
         raise ConfigError(
-            f"The species list {path} has no column {column!r}.{did_you_mean(column, table)} "
-            f"Columns: {', '.join(table)}."
+            f"The species list {path} has no column {column!r}.{did_you_mean(column, columns)} "
+            f"Columns: {', '.join(columns)}."
         )
     weights: dict[str, float] = {}
     pairs = zip(table.iloc[:, 0].map(clean_name), table[column], strict=True)

@@ -110,22 +110,22 @@ def estimate_priors(
 
 
 def _checked(probs: Tensor) -> Tensor:
-    """Return probabilities in float64, their rows summing to 1 exactly."""
+    """Return probabilities in float64; what their rows miss to 1 cancels in both formulas."""
     if probs.ndim != 2 or not probs.is_floating_point() or probs.shape[1] == 0:
         raise DataError(
             f"Expected class probabilities (N, c), got {probs.dtype} of {tuple(probs.shape)}."
         )
     values = probs.double()
-    sums = values.sum(dim=1, keepdim=True)
+    sums = values.sum(dim=1)
     # NaN is not close to 1 either.
-    wrong = ~((sums[:, 0] - 1).abs() <= _FARTHEST_FROM_ONE) | (values < 0).any(dim=1)
+    wrong = ~((sums - 1).abs() <= _FARTHEST_FROM_ONE) | (values < 0).any(dim=1)
     if bool(wrong.any()):
         row = int(wrong.nonzero()[0])
         raise DataError(
             f"Expected rows of probabilities that sum to 1, but {int(wrong.sum())} do not (first: "
             f"row {row}, sum {float(sums[row]):g}). Give probabilities, not scores."
         )
-    return values / sums
+    return values
 
 
 def _shares(name: str, given: Weights, classes: int, *, positive: bool) -> Tensor:

@@ -209,7 +209,7 @@ class _Pairing:
             ours, theirs = self._here.path(here)[:-1], self._there.path(there)[:-1]
             return len(ours) == len(theirs) and all(map(self._agree, ours, theirs))
         ours, theirs = self._above_here[here], self._above_there[there]
-        both = (ours >= 0) & (theirs >= 0) & (ours != here) & (theirs != there)
+        both = (ours >= 0) & (theirs >= 0)
         return all(
             self._agree(self._here.names[one], self._there.names[other])
             for one, other in zip(ours[both].tolist(), theirs[both].tolist(), strict=True)
@@ -226,7 +226,8 @@ class _Pairing:
 
     def _rank(self, tree: Taxonomy, node: int) -> str | None:
         """Return the rank of a node; None in trees that have no rank in common, whatever it is."""
-        return tree.rank_name(node) if self._ranks else None
+        index = tree.rank[node]
+        return tree.ranks[index] if self._ranks and index >= 0 else None
 
     def _key(self, tree: Taxonomy, node: int) -> tuple[str, str | None]:
         return fold_name(tree.names[node]), self._rank(tree, node)
