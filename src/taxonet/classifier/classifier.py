@@ -220,7 +220,6 @@ class TaxonClassifier:
                 raise ConfigError("Probabilities under other priors sum to 1: leave one out.")
             there = np.asarray(priors.target) > 0
             allowed = there if allowed is None else there & np.asarray(allowed)
-            priors = priors._replace(target=np.where(allowed, priors.target, 0.0))
         mask = None if allowed is None else self._mask(allowed)
         for batch in self.score(images, batch_size=batch_size, workers=workers):
             if mask is None:
