@@ -80,6 +80,8 @@ def test_other_probabilities_void_the_promise() -> None:
     assert kept.under().promise == by_threshold.promise
     assert kept.under(rollup=object()).promise == rollup
     assert kept.under(allowed=object()).promise == taxa
+    shares = "none: calibrated for other shares of taxa"
+    assert kept.under(allowed=object(), renormalise=False, priors=object()).promise == shares
     # What is left sums to less, so that names only get coarser: but a climb may start elsewhere.
     assert kept.under(allowed=object(), renormalise=False).promise == by_threshold.promise
     assert climbing.under(allowed=object(), renormalise=False).promise == taxa

@@ -12,6 +12,7 @@ from taxonet.recipes.verbs import (
     EmbedConfig,
     EvaluateConfig,
     InspectConfig,
+    MatchConfig,
     PredictConfig,
     SplitConfig,
     TrainConfig,
@@ -27,6 +28,7 @@ VERBS: dict[str, type[BaseModel]] = {
     "demo": DemoConfig,
     "data inspect": InspectConfig,
     "data split": SplitConfig,
+    "data match": MatchConfig,
     "data flora": FloraVerb,
 }
 

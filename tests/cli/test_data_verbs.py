@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from taxonet.data import open_images
+from taxonet.data.matching import read_taxon_map
 from tests.cli.conftest import Command
 from tests.helpers import save_photo
 
@@ -165,3 +166,33 @@ def test_photos_that_are_not_there_are_bad_input(
     assert ran.code == 1
     assert "nowhere does not exist: expected a folder of photos or a table" in ran.message
     assert list(tmp_path.iterdir()) == []
+
+
+def test_match_writes_a_map_that_evaluate_takes(
+    taxonet: Command, taxonomy: Path, tmp_path: Path
+) -> None:
+    other, out = tmp_path / "other.csv", tmp_path / "matches.csv"
+    other.write_text(
+        "label,family,genus\nErable,Aceraceae,Acer\nseringat,Hydrangeaceae,Philadelpus\n"
+        "eglantier,Rosaceae,Cynorrhodon\n",
+        encoding="utf-8",
+    )
+    synonyms = tmp_path / "synonyms.csv"
+    synonyms.write_text("name,accepted,source\nCynorrhodon,Rosa,a book\n", encoding="utf-8")
+    ran = taxonet("data", "match", taxonomy, other, "--synonyms", synonyms, "--out", out)
+    assert (ran.code, ran.out.strip()) == (0, str(out))
+    assert "6 taxa of the other taxonomy: 2 matched, 1 moved, 1 renamed, 2 missing." in ran.err
+    assert "'Hydrangeaceae/Philadelpus' is missing; near: 'Philadelphus'" in ran.err
+    meaning = read_taxon_map(out)
+    assert meaning["Erable"] == meaning["Acer"] == "Sapindaceae/Acer"
+    assert meaning["eglantier"] == "Rosaceae/Rosa"
+    assert meaning["seringat"] == meaning["Aceraceae"] == ""
+    again = taxonet("data", "match", taxonomy, other, "--out", out)
+    assert again.code == 2
+    assert "exists already" in again.message
+
+
+def test_match_writes_csv_only(taxonet: Command, taxonomy: Path, tmp_path: Path) -> None:
+    ran = taxonet("data", "match", taxonomy, taxonomy, "--out", tmp_path / "matches.parquet")
+    assert ran.code == 2
+    assert "does not end in .csv" in ran.message

@@ -344,6 +344,22 @@ def test_nothing_to_judge_is_an_error(
         evaluate(EvaluateConfig(classifier=folder, images=path, device="cpu"))
 
 
+def test_a_region_without_shared_taxa_is_an_error_that_says_what_to_do(
+    folder: Path, tmp_path: Path, script: Script
+) -> None:
+    script({"a.jpg": [1.0] * 6})
+    given = EvaluateConfig(
+        classifier=folder,
+        images=write_table(tmp_path / "t.csv", [("a.jpg", "Acer")]),
+        region=write_table(tmp_path / "r.csv", [("b.jpg", "Salix"), ("c.jpg", "Ilex")]),
+        device="cpu",
+    )
+    everything = {"prior_shift": True, "batch_norm": "target", "by": ("taxon",)}
+    for options in ({}, everything):
+        with pytest.raises(DataError, match=r"r.csv: no photo .*Salix, Ilex.*taxonet data match"):
+            evaluate(given.model_copy(update=options))
+
+
 def test_a_map_without_a_region_is_refused(folder: Path, tmp_path: Path) -> None:
     path = write_table(tmp_path / "t.csv", [("a.jpg", "Acer")])
     given = EvaluateConfig(classifier=folder, images=path, taxon_map=path, device="cpu")

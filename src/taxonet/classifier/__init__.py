@@ -19,6 +19,13 @@ from taxonet.classifier.prediction import PredictionSummary, predict_to_file
 from taxonet.classifier.restriction import classes_listed, classes_within, read_species_list
 from taxonet.classifier.rows import RowMaker, levels_with_classes
 from taxonet.classifier.settings import Calibration, CalibrationSource, Preprocessing
+from taxonet.classifier.source_prior import (
+    PriorChange,
+    SourcePrior,
+    implied_prior,
+    prior_weights,
+)
+from taxonet.classifier.species_weights import read_species_weights, weights_of_classes
 from taxonet.classifier.trail import TrailPoint, read_trail, write_trail
 
 __all__ = [
@@ -32,8 +39,10 @@ __all__ = [
     "PredictedGroups",
     "PredictionSummary",
     "Preprocessing",
+    "PriorChange",
     "RowMaker",
     "ScoredBatch",
+    "SourcePrior",
     "StoredEmbeddings",
     "TaxonClassifier",
     "TrailPoint",
@@ -44,17 +53,21 @@ __all__ = [
     "decide_from_file",
     "embed_to_file",
     "fit_novelty_score",
+    "implied_prior",
     "index_file",
     "levels_with_classes",
     "lowest_classes",
     "most_probable",
     "naming_by_rule",
     "predict_to_file",
+    "prior_weights",
     "read_calibration_scores",
     "read_rule",
     "read_species_list",
+    "read_species_weights",
     "read_trail",
     "trained_on",
+    "weights_of_classes",
     "with_novelty_score",
     "write_calibration_scores",
     "write_rule",

@@ -21,12 +21,14 @@ from taxonet.classifier.parts import ClassifierParts
 from taxonet.classifier.reading import Reading, reading_of
 from taxonet.classifier.rows import Row, RowMaker, is_figure
 from taxonet.classifier.settings import Calibration
+from taxonet.classifier.source_prior import PriorChange
 from taxonet.data.decoding import ImageSource
 from taxonet.data.loading import stream_batches
 from taxonet.data.transforms import normalise, plain
 from taxonet.devices import pick_device
 from taxonet.errors import ConfigError, DataError
 from taxonet.files import readable_path
+from taxonet.inference.prior_shift import with_priors
 from taxonet.inference.rollup_choice import Rollup, TreeScores
 from taxonet.registry import FITTED_NOVELTY_SCORES
 from taxonet.taxonomy import Taxonomy
@@ -135,6 +137,7 @@ class TaxonClassifier:
         rollup: Rollup | None = None,
         allowed: NDArray[np.bool_] | None = None,
         renormalise: bool = True,
+        priors: PriorChange | None = None,
         batch_size: int = 64,
     ) -> pd.DataFrame:
         """Name images: one row each, in order; an unreadable image is a row with its reason.
@@ -147,6 +150,8 @@ class TaxonClassifier:
             allowed: Classes that may be named, ``(c,)``, as `classes_within` and `classes_listed`
                 give them; None allows all.
             renormalise: Make the allowed classes' probabilities sum to 1.
+            priors: How common the classes are, behind the probabilities and where the images are
+                from; None: alike. Allowed are then classes that are there at all.
             batch_size: Images per forward pass.
 
         Returns:
@@ -159,7 +164,9 @@ class TaxonClassifier:
             DataError: A single image instead of a list.
             ConfigError: Options outside their range, or ``allowed`` that allows nothing.
         """
-        naming = self.naming.under(rollup=rollup, allowed=allowed, renormalise=renormalise)
+        naming = self.naming.under(
+            rollup=rollup, allowed=allowed, renormalise=renormalise, priors=priors
+        )
         maker = self.row_maker(naming=naming, top_k=top_k)
         rows = self.rows(
             _named(images),
@@ -167,6 +174,7 @@ class TaxonClassifier:
             rollup=rollup,
             allowed=allowed,
             renormalise=renormalise,
+            priors=priors,
             batch_size=batch_size,
         )
         frame = pd.DataFrame(list(rows), columns=maker.columns, dtype=object)
@@ -212,22 +220,34 @@ class TaxonClassifier:
         rollup: Rollup | None = None,
         allowed: NDArray[np.bool_] | None = None,
         renormalise: bool = True,
+        priors: PriorChange | None = None,
         batch_size: int = 64,
         workers: int = 0,
     ) -> Iterator[Row]:
         """Yield one row an image, in order, holding one batch in memory at a time.
 
         Raises:
-            ConfigError: A rollup where only some taxa are allowed, whose classes are summed up.
+            ConfigError: A rollup where only some taxa are allowed or priors change, whose classes
+                are summed up; priors for probabilities that are not to sum to 1.
         """
-        if rollup is not None and allowed is not None:
-            raise ConfigError("A rollup is for all taxa: leave out `allowed`, or the rollup.")
+        if rollup is not None and (allowed is not None or priors is not None):
+            raise ConfigError(
+                "A rollup is for all taxa: leave out `allowed` and `priors`, or the rollup."
+            )
+        if priors is not None:
+            if not renormalise:
+                raise ConfigError("Probabilities under other priors sum to 1: leave one out.")
+            there = np.asarray(priors.target) > 0
+            allowed = there if allowed is None else there & np.asarray(allowed)
         mask = None if allowed is None else self._mask(allowed)
         for batch in self.score(images, batch_size=batch_size, workers=workers):
             if mask is None:
                 probs = self.node_probs(batch.logits, rollup=rollup)
             elif renormalise:
-                probs = self._rolled_up(self.probabilities(batch.logits, allowed=mask))
+                probs = self.probabilities(batch.logits, allowed=mask)
+                if priors is not None:
+                    probs = with_priors(probs, source=priors.source, target=priors.target)
+                probs = self._rolled_up(probs)
             else:
                 probs = self._rolled_up(self.probabilities(batch.logits) * mask)
             good = iter(maker.rows(batch.readable, probs, self.novelty(batch)))

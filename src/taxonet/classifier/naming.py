@@ -43,6 +43,7 @@ class Naming:
         rollup: object | None = None,
         allowed: object | None = None,
         renormalise: bool = True,
+        priors: object | None = None,
     ) -> "Naming":
         """Return the same for other probabilities than the promise is about, which says so.
 
@@ -52,9 +53,12 @@ class Naming:
                 falls, so that a name by thresholds of at least 0.5 is one above the former name:
                 the promise holds.
             renormalise: Whether the probabilities of the allowed taxa are made to sum to 1.
+            priors: Other shares of the taxa than in training.
         """
         if rollup is not None:
             return self.without_promise("calibrated for another rollup")
+        if priors is not None:
+            return self.without_promise("calibrated for other shares of taxa")
         by_threshold = self.looks_from_prob >= LOWEST_THRESHOLD_PROB
         if allowed is not None and (renormalise or not by_threshold):
             return self.without_promise("calibrated for all taxa")

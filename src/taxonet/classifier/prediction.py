@@ -23,6 +23,8 @@ from taxonet.classifier.node_table import NODE_COLUMNS, node_lines
 from taxonet.classifier.restriction import classes_listed, classes_within, read_species_list
 from taxonet.classifier.rows import Row, RowMaker
 from taxonet.classifier.score_table import ScoreHeader, write_scores
+from taxonet.classifier.source_prior import PriorChange, implied_prior, prior_weights
+from taxonet.classifier.species_weights import read_species_weights, weights_of_classes
 from taxonet.classifier.spool import Spool
 from taxonet.classifier.writers import writer_for
 from taxonet.data.finding import find_images
@@ -70,9 +72,12 @@ def predict_to_file(config: PredictConfig, *, show_progress: bool = False) -> Pr
     _check_files(config, spool)
     classifier = TaxonClassifier.load(config.classifier, device=config.device)
     allowed, notes = _allowed(config, classifier)
+    priors, about_priors = _priors(config, classifier)
     rollup = _rollup(config, classifier, restricted=allowed is not None)
     naming, more = _naming(config, classifier)
-    naming = naming.under(rollup=rollup, allowed=allowed, renormalise=config.renormalise)
+    naming = naming.under(
+        rollup=rollup, allowed=allowed, renormalise=config.renormalise, priors=priors
+    )
     maker = classifier.row_maker(
         naming=naming, top_k=config.top_k, node_probs_from=_node_probs_from(config)
     )
@@ -86,6 +91,7 @@ def predict_to_file(config: PredictConfig, *, show_progress: bool = False) -> Pr
         rollup=rollup,
         allowed=allowed,
         renormalise=config.renormalise,
+        priors=priors,
         batch_size=config.batch_size,
         workers=config.workers,
     )
@@ -104,7 +110,7 @@ def predict_to_file(config: PredictConfig, *, show_progress: bool = False) -> Pr
         unknown=rules["unknown"],
         resumed_from=spool.done,
         promise=naming.promise,
-        notes=(*notes, *more),
+        notes=(*notes, *about_priors, *more),
     )
 
 
@@ -200,6 +206,8 @@ def _header(config: PredictConfig) -> dict[str, Any]:
         "within": list(config.within),
         "species_list": None if listed is None else file_digest(listed),
         "renormalise": config.renormalise,
+        "list_weights": config.list_weights,
+        "source_prior": config.source_prior,
     }
 
 
@@ -220,6 +228,28 @@ def _rollup(
         raise ConfigError(f"--rollup {config.rollup} makes no sense for this classifier: {reason}")
     rollup(blank)  # options out of range
     return rollup
+
+
+def _priors(
+    config: PredictConfig, classifier: TaxonClassifier
+) -> tuple[PriorChange | None, tuple[str, ...]]:
+    """Return the priors that the weights of the species list make, and what to say of them."""
+    if config.species_list is None or config.list_weights is None:
+        return None, ()
+    kind = config.source_prior or implied_prior(classifier.parts.recipe)
+    source = prior_weights(kind, classifier.class_counts)
+    target = weights_of_classes(
+        classifier.taxonomy,
+        classifier.class_nodes,
+        read_species_weights(config.species_list, config.list_weights),
+        source=source,
+    )
+    note = (
+        f"Probabilities are as if {int((target > 0).sum())} taxa were as common as "
+        f"{config.list_weights} in {config.species_list} says, and not as the classifier has them "
+        f"({kind}; see --source-prior)."
+    )
+    return PriorChange(source, target), (note,)
 
 
 def _allowed(

@@ -20,6 +20,7 @@ from taxonet.cli import (
     import_photos,
     inspect_photos,
     listing,
+    match_taxonomies,
     predict,
     refit,
     split_photos,
@@ -40,6 +41,7 @@ from taxonet.recipes.verbs import (
     FitDiffusionConfig,
     ImportConfig,
     InspectConfig,
+    MatchConfig,
     PredictConfig,
     RefitConfig,
     SplitConfig,
@@ -58,7 +60,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 data = typer.Typer(
-    help="Look at photos, split them, draw a flora, or bring in a public benchmark set.",
+    help="Look at photos, split them, match taxonomies, draw a flora, or bring in a public "
+    "benchmark set.",
     no_args_is_help=True,
 )
 app.add_typer(data, name="data")
@@ -81,6 +84,7 @@ def options(
 
 data.command("inspect")(verb(InspectConfig, inspect_photos.run))
 data.command("split")(verb(SplitConfig, split_photos.run))
+data.command("match")(verb(MatchConfig, match_taxonomies.run))
 data.command("flora")(verb(FloraVerb, draw_flora.run))
 data.command("fetch")(verb(FetchConfig, fetch_photos.run))
 data.command("import")(verb(ImportConfig, import_photos.run))

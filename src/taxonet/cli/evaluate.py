@@ -1,5 +1,7 @@
 """`taxonet evaluate`."""
 
+from typing import Any
+
 from taxonet.cli.screen import say, show
 from taxonet.recipes.verbs import EvaluateConfig
 
@@ -33,8 +35,22 @@ def run(config: EvaluateConfig) -> None:
     for part in ("test", "region"):
         if part in evaluation.metrics:
             _say_what_matched(part, evaluation.metrics[part])
+    if evaluation.metrics.get("region", {}).get("batch_norm") == "target":
+        say("region: judged with the batch norm statistics of its own photos.")
+    if "prior_shift" in evaluation.metrics.get("region", {}):
+        _say_what_shifted(evaluation.metrics["region"]["prior_shift"])
     say(f"Figures: {out / 'metrics.json'}")
     say(f"Report:  {out / 'report.html'}")
+
+
+def _say_what_shifted(found: dict[str, Any]) -> None:
+    say(
+        f"region: shares of taxa estimated from {found['images']} photos without their labels "
+        f"({found['iterations']} iterations); {found['priors']['total_variation']:.0%} of the "
+        f"photos would have to change their taxon to be as the source ({found['source']}) has them."
+    )
+    if not found["converged"]:
+        say("Warning: the estimate was still changing when it was stopped.")
 
 
 def _say_what_matched(part: str, found: dict[str, object]) -> None:

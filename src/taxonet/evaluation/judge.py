@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -60,6 +61,14 @@ class LevelCounts:
         """Return the place in ``nodes`` of each truth or its ancestor; -1 where none is there."""
         return np.where(truth_nodes < 0, -1, self._place[truth_nodes])
 
+    def probs_of(
+        self, name: str, class_probs: torch.Tensor, node_probs: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the probabilities ``(B, m)`` of the taxa of the level of that name."""
+        if name == CLASS_LEVEL:
+            return class_probs
+        return node_probs[:, torch.from_numpy(self.nodes)]
+
     def add(self, truth_places: IntArray, probs: torch.Tensor) -> None:
         """Count a batch: places of the truth, and probabilities ``(B, m)`` of the level's taxa."""
         known = truth_places >= 0
@@ -86,6 +95,11 @@ class LevelCounts:
     def reliability_by_group(self) -> dict[str, ReliabilityCurve]:
         """Return the same by shot group of that taxon, which a user knows, unlike the truth's."""
         return {group: counts.compute() for group, counts in self._reliability.items()}
+
+
+def best_places(probs: torch.Tensor) -> torch.Tensor:
+    """Return the places of the five largest probabilities (or all) of each row, the best first."""
+    return probs.topk(min(_TOP, probs.shape[1]), dim=1).indices
 
 
 @dataclass
@@ -122,6 +136,15 @@ class Judgement:
         return found
 
 
+class Watcher(Protocol):
+    """Sees what a judgement sees, a batch of readable photos at a time."""
+
+    def add(
+        self, rows: IntArray, truth: IntArray, probs: torch.Tensor, node_probs: torch.Tensor
+    ) -> None:
+        """Take rows of the table and true nodes ``(B,)``, probabilities ``(B, c)``, ``(B, n)``."""
+
+
 def judge(
     classifier: TaxonClassifier,
     table: ImageTable,
@@ -132,6 +155,7 @@ def judge(
     workers: int = 0,
     what: str = "judging",
     shown: bool = False,
+    watchers: Sequence[Watcher] = (),
 ) -> Judgement:
     """Run the classifier over photos whose true node is known.
 
@@ -144,6 +168,7 @@ def judge(
         workers: Reading processes.
         what: Word for the progress bar.
         shown: Show progress.
+        watchers: Count more of the same photos in the same pass.
     """
     truth = np.asarray(truth_nodes, dtype=np.int64)
     found = Judgement(levels_of(classifier), RollupCurves(classifier))
@@ -161,10 +186,10 @@ def judge(
             scores = classifier.tree_scores(batch.logits)
             probs, node_probs = scores.class_probs, classifier.reading.node_probs_of(scores)
             for name, level in found.levels.items():
-                at_level = (
-                    probs if name == CLASS_LEVEL else node_probs[:, torch.from_numpy(level.nodes)]
-                )
+                at_level = level.probs_of(name, probs, node_probs)
                 level.add(level.places_of(truth[good]), at_level)
+            for watcher in watchers:
+                watcher.add(np.array(good), truth[good], probs, node_probs)
             best = probs.max(dim=1)
             known = truth[good] >= 0
             if known.any():

@@ -13,14 +13,25 @@ from taxonet.data.matching import MatchedPhotos, match_photos, open_unknown
 from taxonet.data.sources import open_images
 from taxonet.data.table import ImageTable
 from taxonet.errors import ConfigError, DataError
+from taxonet.evaluation.adaptation import adapt_to_photos
+from taxonet.evaluation.breakdown import Breakdown, has_column
 from taxonet.evaluation.figures import (
+    Figures,
     all_levels,
     calibration_figures,
     class_figures,
     confused_figures,
     decision_figures,
 )
-from taxonet.evaluation.judge import CLASS_LEVEL, IntArray, Judgement, NoveltyScore, judge
+from taxonet.evaluation.judge import (
+    CLASS_LEVEL,
+    IntArray,
+    Judgement,
+    NoveltyScore,
+    Watcher,
+    judge,
+    levels_of,
+)
 from taxonet.evaluation.novelty_scores import (
     NoveltyScores,
     all_novelty_scores,
@@ -29,6 +40,7 @@ from taxonet.evaluation.novelty_scores import (
 )
 from taxonet.evaluation.novelty_strata import OTHER, novelty_strata
 from taxonet.evaluation.open_set import UnknownPhotos, open_set_figures
+from taxonet.evaluation.prior_shift import CorrectedLevels, PriorShift, estimate_shift
 from taxonet.recipes.verbs import EvaluateConfig
 from taxonet.version import __version__
 
@@ -53,8 +65,9 @@ def evaluate(config: EvaluateConfig, *, show_progress: bool = False) -> Evaluati
     """Judge a classifier; nothing is chosen or tuned here.
 
     Raises:
-        ConfigError: A taxon map without the region whose labels it translates, or novelty scores to
-            compare without photos of unknown taxa.
+        ConfigError: A taxon map without the region whose labels it translates, novelty scores to
+            compare without photos of unknown taxa, a column that the photos do not have, or a
+            network without the layers that are to be adapted.
         DataError: No photo is left to judge on, or files that cannot be understood.
         CheckpointError: The classifier folder is incomplete.
     """
@@ -79,7 +92,10 @@ def evaluate(config: EvaluateConfig, *, show_progress: bool = False) -> Evaluati
         )
     compared = all_novelty_scores(classifier, config.classifier) if config.novelty_scores else None
     judging = _Judging(classifier, config, compared, show_progress)
-    test = judging.of(photos, config.images, what="judging", scores=judging.scores)
+    breakdown = Breakdown(levels_of(classifier), photos.known, config.by)
+    test = judging.of(
+        photos, config.images, what="judging", scores=judging.scores, watchers=[breakdown]
+    )
     metrics: dict[str, Any] = {
         "taxonet": __version__,
         "classifier": str(config.classifier),
@@ -89,23 +105,14 @@ def evaluate(config: EvaluateConfig, *, show_progress: bool = False) -> Evaluati
         "test": {
             "seen_in_training": _seen_in_training(config, photos.known),
             **_figures(classifier, photos, test),
+            "by": breakdown.figures(),
         },
     }
     # What a map calls unknown has a label of another language, in which no taxon is looked for.
     strange = [(photos.unknown, [OTHER] * len(photos.unknown))]
     region = None
     if config.region is not None:
-        matched = match_photos(
-            open_images(config.region),
-            classifier.taxonomy,
-            classifier.class_nodes,
-            taxon_map=config.taxon_map,
-        )
-        region = judging.of(matched, config.region, what="another region")
-        metrics["region"] = {
-            "images": str(config.region),
-            **_figures(classifier, matched, region),
-        }
+        matched, region, metrics["region"] = _judge_region(judging, config, config.region)
         strange.append((matched.unknown, [OTHER] * len(matched.unknown)))
     if config.unknown is not None:
         table = open_unknown(config.unknown, classifier.taxonomy, classifier.class_nodes)
@@ -135,11 +142,40 @@ class _Judging:
         compared: NoveltyScores | None,
         shown: bool,
     ) -> None:
-        self._classifier, self._config, self._shown = classifier, config, shown
+        self.classifier, self._config, self._shown = classifier, config, shown
+        self._compared = compared
         self.scores = {} if compared is None else compared.scores
 
+    def adapted_to(self, table: ImageTable) -> "_Judging":
+        """Return the same with the batch norm statistics of photos."""
+        adapted = adapt_to_photos(
+            self.classifier,
+            table,
+            batch_size=self._config.batch_size,
+            workers=self._config.workers,
+            shown=self._shown,
+        )
+        return _Judging(adapted, self._config, self._compared, self._shown)
+
+    def shift_of(self, table: ImageTable) -> PriorShift:
+        """Estimate how common the classes are among photos."""
+        return estimate_shift(
+            self.classifier,
+            table,
+            source=self._config.source_prior,
+            batch_size=self._config.batch_size,
+            workers=self._config.workers,
+            shown=self._shown,
+        )
+
     def of(
-        self, photos: MatchedPhotos, path: Path, *, what: str, scores: Scores = _NO_SCORES
+        self,
+        photos: MatchedPhotos,
+        path: Path,
+        *,
+        what: str,
+        scores: Scores = _NO_SCORES,
+        watchers: Sequence[Watcher] = (),
     ) -> Judgement:
         """Judge photos of taxa that the classifier knows, also by other novelty scores.
 
@@ -150,9 +186,10 @@ class _Judging:
             labels = ", ".join(list(photos.dropped)[:5]) or "none"
             raise DataError(
                 f"{path}: no photo is of a taxon that the classifier knows (labels: {labels}). "
-                "Labels must be those of its taxonomy; --taxon-map translates those of --region."
+                "Labels must be those of its taxonomy; --taxon-map translates those of --region, "
+                "and `taxonet data match` makes such a map of two taxonomies."
             )
-        judgement = self._run(photos.known, photos.nodes, what, scores)
+        judgement = self._run(photos.known, photos.nodes, what, scores, watchers)
         if not judgement.rows:
             first, reason = next(iter(judgement.unreadable.items()))
             raise DataError(
@@ -174,10 +211,10 @@ class _Judging:
         if "calibration" not in images.split_counts() or self._config.split == "calibration":
             return {}
         photos = match_photos(
-            images.split("calibration"), self._classifier.taxonomy, self._classifier.class_nodes
+            images.split("calibration"), self.classifier.taxonomy, self.classifier.class_nodes
         )
         return calibration_novelty(
-            self._classifier,
+            self.classifier,
             photos.known,
             self.scores,
             batch_size=self._config.batch_size,
@@ -185,9 +222,16 @@ class _Judging:
             shown=self._shown,
         )
 
-    def _run(self, table: ImageTable, nodes: IntArray, what: str, scores: Scores) -> Judgement:
+    def _run(
+        self,
+        table: ImageTable,
+        nodes: IntArray,
+        what: str,
+        scores: Scores,
+        watchers: Sequence[Watcher] = (),
+    ) -> Judgement:
         return judge(
-            self._classifier,
+            self.classifier,
             table,
             nodes,
             novelty_scores=scores,
@@ -195,7 +239,37 @@ class _Judging:
             workers=self._config.workers,
             what=what,
             shown=self._shown,
+            watchers=watchers,
         )
+
+
+def _judge_region(
+    judging: _Judging, config: EvaluateConfig, path: Path
+) -> tuple[MatchedPhotos, Judgement, Figures]:
+    """Judge photos of another region; what adapts to them never sees their labels."""
+    table, classifier = open_images(path), judging.classifier
+    photos = match_photos(
+        table, classifier.taxonomy, classifier.class_nodes, taxon_map=config.taxon_map
+    )
+    if config.batch_norm == "target" and len(photos.known):
+        judging = judging.adapted_to(table)
+        classifier = judging.classifier
+    corrected = None
+    if config.prior_shift and len(photos.known):
+        corrected = CorrectedLevels(classifier, judging.shift_of(table))
+    columns = [column for column in config.by if has_column(photos.known, column)]
+    breakdown = Breakdown(levels_of(classifier), photos.known, columns)
+    watchers: list[Watcher] = [breakdown, *([] if corrected is None else [corrected])]
+    judgement = judging.of(photos, path, what="another region", watchers=watchers)
+    figures = {
+        "images": str(path),
+        "batch_norm": config.batch_norm,
+        **_figures(classifier, photos, judgement),
+        "by": breakdown.figures(),
+    }
+    if corrected is not None:
+        figures["prior_shift"] = corrected.figures(judgement.levels)
+    return photos, judgement, figures
 
 
 def _figures(

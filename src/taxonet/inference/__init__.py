@@ -1,5 +1,6 @@
 """From scores to decisions: novelty, temperature, diffusion, and the node to name."""
 
+from taxonet.inference.batch_norm import adapt_batch_norm, batch_norm_layers
 from taxonet.inference.calibration import fit_temperature
 from taxonet.inference.decision import (
     Climbing,
@@ -41,12 +42,14 @@ from taxonet.inference.novelty import (
     max_softmax,
     novelty_by_level,
 )
+from taxonet.inference.prior_shift import EstimatedPriors, estimate_priors, with_priors
 from taxonet.inference.rank_temperature import at_rank, fit_rank_temperatures
 from taxonet.inference.rollup import bottom_up, greedy_descent, level_top_down, top_down
 
 __all__ = [
     "Climbing",
     "EmbeddingMoments",
+    "EstimatedPriors",
     "FittedNovelty",
     "GraphDiffusion",
     "InformationGain",
@@ -64,7 +67,9 @@ __all__ = [
     "RiskControlled",
     "TunedAlpha",
     "ViM",
+    "adapt_batch_norm",
     "at_rank",
+    "batch_norm_layers",
     "bottom_up",
     "calibrate_threshold",
     "covering_node",
@@ -77,6 +82,7 @@ __all__ = [
     "embedding_norm",
     "energy",
     "entropy",
+    "estimate_priors",
     "fit_learned_diffusion",
     "fit_rank_temperatures",
     "fit_temperature",
@@ -93,4 +99,5 @@ __all__ = [
     "top_down",
     "tree_graph",
     "tune_alpha",
+    "with_priors",
 ]

@@ -203,9 +203,39 @@ class EvaluateConfig(Section):
         description="CSV of the other region's labels: columns label, path; a path reads "
         "family/genus/species, or `unknown`.",
     )
+    prior_shift: bool = Field(
+        False,
+        description="Also judge --region with probabilities corrected for how common the taxa are "
+        "there, as estimated without labels.",
+    )
+    source_prior: Literal["counts", "uniform"] | None = Field(
+        None,
+        description="How common the taxa are behind the classifier's probabilities, for "
+        "--prior-shift: as among its training photos, or all alike (by its recipe if left out).",
+    )
+    batch_norm: Literal["own", "target"] = Field(
+        "own",
+        description="Statistics of batch norm layers on --region: those of training, or `target`, "
+        "those of the region's photos, gathered without labels in a pass before.",
+    )
+    by: tuple[str, ...] = Field(
+        (),
+        description="Also show figures for every value of this column of the photos, such as "
+        "region, source or month (made of date where there is none); may repeat.",
+    )
     batch_size: PositiveInt = Field(64, description="Photos per forward pass.")
     workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
     device: Device = Field("auto", description="Where to compute.")
+
+    @model_validator(mode="after")
+    def _has_a_region_to_adapt_to(self) -> Self:
+        if self.prior_shift and self.region is None:
+            raise ValueError("prior_shift is about the photos of another region: give --region.")
+        if self.source_prior is not None and not self.prior_shift:
+            raise ValueError("source_prior is what priors shift from: give --prior-shift.")
+        if self.batch_norm == "target" and self.region is None:
+            raise ValueError("batch_norm target is another region's: give --region.")
+        return self
 
 
 class AnalyseConfig(Section):
@@ -286,6 +316,16 @@ class PredictConfig(Section):
     species_list: Path | None = Field(
         None, description="Only taxa of this list: a name a line, or the first column of a CSV."
     )
+    list_weights: str | None = Field(
+        None,
+        description="Column of that CSV that says how common the taxa are where the photos are "
+        "from, such as numbers of occurrences.",
+    )
+    source_prior: Literal["counts", "uniform"] | None = Field(
+        None,
+        description="How common the taxa are behind the classifier's probabilities, for "
+        "--list-weights: as among its training photos, or all alike (by its recipe if left out).",
+    )
     renormalise: bool = Field(
         True, description="Make the probabilities of the taxa that are left sum to 1."
     )
@@ -293,6 +333,16 @@ class PredictConfig(Section):
     batch_size: PositiveInt = Field(64, description="Photos per forward pass.")
     workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
     device: Device = Field("auto", description="Where to compute.")
+
+    @model_validator(mode="after")
+    def _has_a_list_with_weights(self) -> Self:
+        if self.list_weights is not None and self.species_list is None:
+            raise ValueError("list_weights is a column of the species list: give --species-list.")
+        if self.list_weights is not None and not self.renormalise:
+            raise ValueError("list_weights makes probabilities sum to 1: leave out no-renormalise.")
+        if self.source_prior is not None and self.list_weights is None:
+            raise ValueError("source_prior is what weights replace: give --list-weights.")
+        return self
 
     @model_validator(mode="after")
     def _has_a_file_for_node_probs(self) -> Self:
@@ -385,6 +435,22 @@ class SplitConfig(TaxonomySource):
         if self.taxonomy is not None and not self.hold_out_taxa:
             raise ValueError("taxonomy says what is held out: give --hold-out-taxa, or leave it.")
         return self
+
+
+class MatchConfig(Section):
+    """Find the taxa of another taxonomy in this one, as a map for `evaluate --taxon-map`."""
+
+    taxonomy: Path = Field(description="Taxonomy, such as taxonomy.csv of a classifier's folder.")
+    other: Path = Field(description="Taxonomy of the other photos.")
+    synonyms: Path | None = Field(
+        None, description="Other names of taxa: a table with the columns name, accepted."
+    )
+    ranks: tuple[str, ...] = Field(
+        (), description="Rank columns of both to use, coarse to fine (all known ones if left out)."
+    )
+    out: Path = Field(
+        Path("matches.csv"), description="CSV to write: a row for each label of the other photos."
+    )
 
 
 class FetchConfig(Section):

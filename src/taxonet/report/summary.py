@@ -6,6 +6,8 @@ from taxonet.data.long_tail import SHOT_GROUPS
 from taxonet.evaluation import Evaluation, shown_levels
 from taxonet.report.structure import Cell, Column, Table
 
+_VALUES_SHOWN = 12  # of a column by which photos are divided; metrics.json has all
+
 
 def summary_tables(evaluations: Mapping[str, Evaluation]) -> list[Table]:
     """Return the tables that answer "how good": by rank, by shot group, on another region."""
@@ -14,6 +16,9 @@ def summary_tables(evaluations: Mapping[str, Evaluation]) -> list[Table]:
     if any("region" in one.metrics for one in evaluations.values()):
         caption = "On another region, photos of the same taxa."
         tables.append(_level_table(evaluations, "region", caption))
+    if any("prior_shift" in one.metrics.get("region", {}) for one in evaluations.values()):
+        tables.append(_prior_shift_table(evaluations))
+    tables += _breakdown_tables(evaluations)
     if any(one.metrics.get("open_set") for one in evaluations.values()):
         tables += [_open_set_table(evaluations), _novelty_table(evaluations)]
     return tables
@@ -37,8 +42,15 @@ def _level_table(evaluations: Mapping[str, Evaluation], part: str, caption: str)
         for rank in shown_levels(one.test):
             found = one.metrics[part]["levels"][rank]
             keys = ("rank1", "top5", "macro_recall", "macro_precision", "macro_f1")
-            rows.append((name, rank, found["classes"], *(percent(found[key]) for key in keys)))
+            shares = (percent(found[key]) for key in keys)
+            rows.append((_called(name, one, part), rank, found["classes"], *shares))
     return Table(caption, columns, tuple(rows))
+
+
+def _called(name: str, one: Evaluation, part: str) -> str:
+    """Return the name of a classifier, and what of it was not as it was trained."""
+    adapted = one.metrics[part].get("batch_norm") == "target"
+    return f"{name}, batch norm of these photos" if adapted else name
 
 
 def _group_table(evaluations: Mapping[str, Evaluation]) -> Table:
@@ -57,6 +69,72 @@ def _group_table(evaluations: Mapping[str, Evaluation]) -> Table:
         "Macro recall by the number of training photos: many is over 100, medium 20 to 100, few "
         "under 20."
     )
+    return Table(caption, columns, tuple(rows))
+
+
+def _prior_shift_table(evaluations: Mapping[str, Evaluation]) -> Table:
+    columns = (
+        Column("classifier"),
+        Column("rank"),
+        Column("R@1", "%", 1),
+        Column("R@1, corrected", "%", 1),
+        Column("macro recall", "%", 1),
+        Column("macro recall, corrected", "%", 1),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for name, one in evaluations.items():
+        found = one.metrics.get("region", {}).get("prior_shift")
+        if found is None:
+            continue
+        for rank in shown_levels(one.test):
+            sides = [found["levels"][rank][side] for side in ("without", "with")]
+            shares = [side[key] for key in ("rank1", "macro_recall") for side in sides]
+            called = _called(name, one, "region")
+            rows.append((called, rank, *(percent(share) for share in shares)))
+    caption = (
+        "On the other region, corrected for how common the taxa are there, as estimated without "
+        "labels."
+    )
+    return Table(caption, columns, tuple(rows))
+
+
+def _breakdown_tables(evaluations: Mapping[str, Evaluation]) -> list[Table]:
+    """Return a table for each column by whose values photos were divided, of test and region."""
+    words = {"test": "the test photos", "region": "the photos of another region"}
+    tables = []
+    for part, photos in words.items():
+        divided = [one.metrics.get(part, {}).get("by", {}) for one in evaluations.values()]
+        for column in dict.fromkeys(name for found in divided for name in found):
+            values = {k: one for found in divided for k, one in found.get(column, {}).items()}
+            shown = sorted(values, key=lambda value: -values[value]["images"])[:_VALUES_SHOWN]
+            caption = f"On {photos}, by {column}."
+            if len(values) > len(shown):
+                caption = f"On {photos}, by {column}: the {len(shown)} of {len(values)} with most."
+            tables.append(_breakdown_table(evaluations, part, column, sorted(shown), caption))
+    return tables
+
+
+def _breakdown_table(
+    evaluations: Mapping[str, Evaluation], part: str, column: str, shown: list[str], caption: str
+) -> Table:
+    columns = (
+        Column(column),
+        Column("classifier"),
+        Column("rank"),
+        Column("photos", decimals=0),
+        Column("taxa", decimals=0),
+        Column("R@1", "%", 1),
+        Column("macro recall", "%", 1),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for value in shown:
+        for name, one in evaluations.items():
+            found = one.metrics.get(part, {}).get("by", {}).get(column, {}).get(value)
+            for rank in shown_levels(one.test) if found is not None else ():
+                level = found["levels"][rank]
+                shares = (percent(level[key]) for key in ("rank1", "macro_recall"))
+                called = _called(name, one, part)
+                rows.append((value, called, rank, level["images"], level["taxa"], *shares))
     return Table(caption, columns, tuple(rows))
 
 
