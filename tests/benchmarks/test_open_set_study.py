@@ -150,6 +150,9 @@ def test_a_score_equals_the_calculation_by_hand(study: tuple[Path, OpenSetData])
     assert of_score["kinds"]["species"]["TNR"] == refused / 2
     pairs = sum(k > u for k in known for u in unknown)
     assert of_score["kinds"]["species"]["AUROC"] == pytest.approx(pairs / 12)
+    right_pairs = sum(k > u for k in known[:5] for u in unknown)  # the last photo is named wrongly
+    assert of_score["kinds"]["species"]["OSCR"] == pytest.approx(right_pairs / 12)
+    assert right_pairs > 0
 
 
 def record(row: str, seed: int, auroc: float) -> dict[str, Any]:
