@@ -112,7 +112,7 @@ def test_a_rollup_changes_probabilities_and_goes_with_no_restriction(
     own, diffused = classifier.predict(photos), classifier.predict(photos, rollup=diffusion)
     assert (own["species_probability"] != diffused["species_probability"]).any()
     allowed = np.array([True] * 5 + [False])
-    with pytest.raises(ConfigError, match="leave out `allowed`, or the rollup"):
+    with pytest.raises(ConfigError, match="leave out `allowed` and `priors`, or the rollup"):
         classifier.predict(photos, rollup=diffusion, allowed=allowed)
 
 
