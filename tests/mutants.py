@@ -146,6 +146,9 @@ _METRICS = (
     *_of(
         "metrics/open_set.py",
         "metrics/test_open_set.py",
+        ("(unknown > threshold)", "(unknown >= threshold)"),
+        ("(unknown <= own_threshold)", "(unknown < own_threshold)"),
+        ("_pairs_in_order(known[right], unknown)", "_pairs_in_order(known, unknown)"),
         ("(known <= threshold)", "(known < threshold)"),
         ('"ACC": (tpr + tnr) / 2', '"ACC": tpr * tnr'),
     ),
@@ -475,4 +478,69 @@ _NOVELTY = (
     ),
 )
 
-MUTANTS = (*_LOSSES, *_MODELS, *_METRICS, *_TRAINING, *_TREE, *_NOVELTY, *_OTHERS)
+_UNKNOWN_TAXA = (
+    *_of(
+        "taxonomy/selection.py",
+        "taxonomy/test_selection.py",
+        ("inside[level] |= inside[taxonomy.parent[level]]", "pass"),
+    ),
+    *_of(
+        "data/hold_out.py",
+        "data/test_hold_out.py",
+        ("found |= of_taxon", "found ^= of_taxon"),
+    ),
+    *_of(
+        "data/splitting.py",
+        "data/test_hold_out.py",
+        ("table if held_out is None else table.rows(~held_out)", "table"),
+    ),
+    *_of(
+        "training/data.py",
+        "training/test_data.py",
+        ("& (split != UNKNOWN_SPLIT).to_numpy()", "& (split != 'val').to_numpy()"),
+        ('return images.frame["split"] == UNKNOWN_SPLIT', 'return images.frame["split"] == ""'),
+    ),
+    *_of(
+        "evaluation/novelty_strata.py",
+        "evaluation/test_novelty_strata.py",
+        (
+            "known[reading.tree_nodes.numpy()] = True",
+            "known[reading.class_nodes] = known[0] = True",
+        ),
+        ("np.where(nodes == 0, named, nodes)", "np.where(nodes == 0, nodes, named)"),
+        ("range(len(above), 0, -1)", "range(1, len(above) + 1)"),
+        ("taxonomy.ranks[rank + 1] if", "taxonomy.ranks[rank] if"),
+    ),
+    *_of(
+        "evaluation/open_set.py",
+        "evaluation/test_open_set.py",
+        ("scores[stratum_of == stratum]", "scores[stratum_of >= stratum]"),
+        ("known_right=known_right)", "known_right=np.ones_like(known_right))"),
+    ),
+    *_of(
+        "evaluation/run.py",
+        "evaluation/test_open_set.py",
+        ("strata[row] for row in found.rows", "strata[row] for row in range(len(found.rows))"),
+    ),
+    *_of(
+        "evaluation/novelty_scores.py",
+        "evaluation/test_novelty_scores.py",
+        ("threshold_at_tpr(calibrating, share)", "threshold_at_tpr(calibrating, 0.95)"),
+        ("calibration.get(name, ())", "known.novelty_by[name]"),
+    ),
+    *_of(
+        "classifier/novelty.py",
+        "classifier/test_novelty_fitting.py",
+        ("value=-torch.inf", "value=0.0"),
+        ("if there != name:", "if fitted is None:"),
+    ),
+    *_of(
+        "classifier/novelty_fitting.py",
+        "classifier/test_novelty_fitting.py",
+        ("if isinstance(score, ViM) and affine", "if False and affine"),
+        ("dim=1) / len(known)", "dim=1)"),
+        ('"novelty_threshold": None}', '"images": 5}'),
+    ),
+)
+
+MUTANTS = (*_LOSSES, *_MODELS, *_METRICS, *_TRAINING, *_TREE, *_NOVELTY, *_UNKNOWN_TAXA, *_OTHERS)
