@@ -501,14 +501,16 @@ _UNKNOWN_TAXA = (
         ('return images.frame["split"] == UNKNOWN_SPLIT', 'return images.frame["split"] == ""'),
     ),
     *_of(
-        "evaluation/novelty_strata.py",
+        "data/matching.py",
         "evaluation/test_novelty_strata.py",
-        (
-            "known[reading.tree_nodes.numpy()] = True",
-            "known[reading.class_nodes] = known[0] = True",
-        ),
+        ("spans[class_nodes] = True", "spans[class_nodes[:-1]] = True"),
+        ("np.where(spans[level], found[level],", "np.where(True, found[level],"),
         ("np.where(nodes == 0, named, nodes)", "np.where(nodes == 0, nodes, named)"),
         ("range(len(above), 0, -1)", "range(1, len(above) + 1)"),
+    ),
+    *_of(
+        "evaluation/novelty_strata.py",
+        "evaluation/test_novelty_strata.py",
         ("taxonomy.ranks[rank + 1] if", "taxonomy.ranks[rank] if"),
     ),
     *_of(
@@ -543,4 +545,126 @@ _UNKNOWN_TAXA = (
     ),
 )
 
-MUTANTS = (*_LOSSES, *_MODELS, *_METRICS, *_TRAINING, *_TREE, *_NOVELTY, *_UNKNOWN_TAXA, *_OTHERS)
+_DECISIONS = (
+    *_of(
+        "classifier/naming.py",
+        "classifier/test_naming.py",
+        ("groups=groups(node_probs)", "groups=0 * groups(node_probs)"),
+        ("(renormalise or not by_threshold)", "renormalise"),
+    ),
+    *_of(
+        "classifier/predicted_groups.py",
+        "classifier/test_naming.py",
+        (" if int(node) not in above]", "]"),
+    ),
+    *_of(
+        "classifier/calibration_scores.py",
+        "classifier/test_calibration_scores.py",
+        ("known=self.known)", "known=None)"),
+        ("of_nodes(self.best_class)", "of_nodes(self.truth)"),
+    ),
+    *_of(
+        "classifier/deciding.py",
+        "classifier/test_deciding.py",
+        ("if probs_from > needed:", "if probs_from > 1:"),
+        ("if header.changed is not None:", "if header.changed == '':"),
+    ),
+    *_of(
+        "training/calibrate.py",
+        "training/test_calibrate.py",
+        ("left[used] = False", "left[used] = True"),
+        ("share < _FEWEST_FOR_TEMPERATURE", "share < 1"),
+    ),
+)
+
+_CALIBRATION = (
+    *_of(
+        "metrics/calibration.py",
+        "metrics/test_calibration.py",
+        ('side="left") - 1', 'side="right") - 1'),
+        (
+            "self._right += np.bincount(bin_of[is_right]",
+            "self._right += np.bincount(bin_of[~is_right]",
+        ),
+        ("weights=stated", "weights=is_right"),
+        ("np.nansum(curve.images * gap) / total", "np.nanmean(gap)"),
+    ),
+    *_of(
+        "evaluation/judge.py",
+        "evaluation/test_run.py",
+        ("dtype=object)[ranked[:, 0]]", "dtype=object)[truth]"),
+        ("(ranked[:, 0] == truth)[of_group]", "(ranked == truth[:, None]).any(axis=1)[of_group]"),
+    ),
+    *_of(
+        "inference/rank_temperature.py",
+        "inference/test_rank_temperature.py",
+        ("(probs.log() / temperature).softmax", "(probs.log() * temperature).softmax"),
+        ("(mass * shares)", "shares"),
+        (".clamp(min=_LEAST_PROB)", ""),
+    ),
+    *_of(
+        "inference/calibration.py",
+        "inference/test_calibration.py",
+        ("targets[done : done + len(logits)]", "targets[: len(logits)]"),
+    ),
+)
+
+_REGIONS = (
+    *_of(
+        "taxonomy/comparison.py",
+        "taxonomy/test_comparison.py",
+        ("shared[one.nodes[0]] > 1", "shared[one.nodes[0]] > 2"),
+        ("rank_here is None or rank == rank_here", "rank_here is None or rank != ''"),
+        ("both = (ours >= 0) & (theirs >= 0)", "both = (ours > 0) & (theirs < 0)"),
+        ("if len(chosen) > 1:", "if len(chosen) > 2:"),
+    ),
+    *_of(
+        "inference/prior_shift.py",
+        "inference/test_prior_shift.py",
+        ("values * (goal / start)", "values * (start / goal)"),
+        ("updated = weights * (values.T", "updated = start * (values.T"),
+        ("weights = priors / start", "weights = priors"),
+        ("if change <= tolerance:", "if change <= 1000 * tolerance:"),
+    ),
+    *_of(
+        "inference/batch_norm.py",
+        "inference/test_batch_norm.py",
+        ("layer.momentum = len(batch) / seen", "layer.momentum = 0.1"),
+        ("        layer.train()", "        adapted.train()"),
+    ),
+    *_of(
+        "classifier/species_weights.py",
+        "classifier/test_species_weights.py",
+        ("* source[some] / source[some].sum()", "/ len(some)"),
+    ),
+    *_of(
+        "classifier/source_prior.py",
+        "classifier/test_source_prior.py",
+        ("weights / weights.sum()", "weights / 1.0"),
+    ),
+    *_of(
+        "evaluation/prior_shift.py",
+        "evaluation/test_prior_shift.py",
+        ("np.abs(target - source).sum() / 2", "np.abs(target - source).sum()"),
+    ),
+    *_of(
+        "evaluation/breakdown.py",
+        "evaluation/test_breakdown.py",
+        ("known = chosen & (truth >= 0)", "known = truth >= 0"),
+        ("truth[known] == best[known]", "truth[known] != best[known]"),
+    ),
+)
+
+MUTANTS = (
+    *_LOSSES,
+    *_MODELS,
+    *_METRICS,
+    *_TRAINING,
+    *_TREE,
+    *_NOVELTY,
+    *_UNKNOWN_TAXA,
+    *_DECISIONS,
+    *_CALIBRATION,
+    *_REGIONS,
+    *_OTHERS,
+)

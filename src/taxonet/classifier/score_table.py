@@ -94,7 +94,7 @@ class ScoredPhotos(NamedTuple):
     novelty: Tensor
     """Novelty of the readable photos, ``(G,)``."""
     node_probs: Tensor
-    """Their node probabilities, float64 ``(G, n)``: 1 at the root, 0 where left out."""
+    """Their node probabilities, float64 ``(G, n)``: 0 at the root and where left out."""
 
 
 def write_scores(rows: Iterable[Row], header: ScoreHeader, out: Path) -> None:
@@ -158,7 +158,6 @@ class ScoreTable:
         row = torch.from_numpy(np.repeat(np.arange(len(batch)), counts))
         node = torch.from_numpy(batch["nodes"].flatten().to_numpy().astype(np.int64))
         probs[row, node] = torch.from_numpy(batch["probabilities"].flatten().to_numpy().copy())
-        probs[:, 0] = 1
         return probs
 
 
