@@ -9,7 +9,6 @@ into halves, one to fit the rules on and one to judge them. Node probabilities a
 """
 
 import argparse
-import json
 import shlex
 import sys
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 
 from benchmarks.decision_rules import ALPHAS, DELTA, RULES, JudgedPhotos, areas, draws
+from benchmarks.records import append_record, read_records
 from benchmarks.run_table import RESULTS, commit_of_the_code, write_into
 from benchmarks.scored import Scored
 from taxonet.classifier import TaxonClassifier
@@ -57,10 +57,10 @@ def main() -> None:
         print(render(options.results))
     elif options.images is None or options.name is None:
         parser.error("give CLASSIFIER IMAGES --name NAME, or --render")
-    elif options.name in {record["row"] for record in records(options.results)}:
+    elif options.name in {record["row"] for record in read_records(_records_file(options.results))}:
         print(f"{options.name} has a record already.", file=sys.stderr)
     else:
-        _append(options.results, measure(options))
+        append_record(_records_file(options.results), measure(options))
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -108,22 +108,13 @@ def _store_judged(classifier: TaxonClassifier, images: Path, cache: Path) -> Non
         np.savez_compressed(stream, probs=probs.numpy(), truth=truth)
 
 
-def records(results: Path) -> list[dict[str, Any]]:
-    path = results / f"{_TABLE}.jsonl"
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def _append(results: Path, record: Mapping[str, Any]) -> None:
-    results.mkdir(parents=True, exist_ok=True)
-    with (results / f"{_TABLE}.jsonl").open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(record) + "\n")
+def _records_file(results: Path) -> Path:
+    return results / f"{_TABLE}.jsonl"
 
 
 def render(results: Path) -> str:
     """Return a table for each classifier: a line for each rule and alpha."""
-    found = records(results)
+    found = read_records(_records_file(results))
     return "\n\n".join(_table(record) for record in found) if found else "not run"
 
 

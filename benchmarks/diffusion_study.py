@@ -8,13 +8,13 @@ Manifolds. Figures are those of the split `val`, since whoever reads them may ch
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks.records import append_record, read_records
 from benchmarks.run_table import RESULTS
 from taxonet.classifier import TaxonClassifier
 from taxonet.data.matching import match_photos
@@ -53,8 +53,7 @@ def main() -> None:
         parser.error("give CLASSIFIER IMAGES --name NAME, or --render")
     else:
         record = {"row": options.name, "variants": measure(options.classifier, options.images)}
-        with _RECORDS.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(record) + "\n")
+        append_record(_RECORDS, record)
 
 
 def measure(folder: Path, images: Path) -> dict[str, dict[str, float]]:
@@ -86,7 +85,7 @@ def _figures(rollup: Rollup, scores: TreeScores, truth: Any) -> dict[str, float]
 
 
 def render() -> str:
-    records = [json.loads(line) for line in _RECORDS.read_text(encoding="utf-8").splitlines()]
+    records = read_records(_RECORDS)
     heads = [f"{record['row']}: {name}" for record in records for name in ("AP", "L-Top1")]
     lines = [f"| diffusion | {' | '.join(heads)} |", "| --- |" + " ---: |" * len(heads)]
     for variant in ("no diffusion", *_VARIANTS):

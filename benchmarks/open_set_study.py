@@ -11,7 +11,6 @@ calibration photos; test photos and photos of unknown taxa are only read.
 """
 
 import argparse
-import json
 import os
 import shlex
 import sys
@@ -26,6 +25,7 @@ import torch
 from benchmarks import open_set_data
 from benchmarks.open_set_data import ALL, KINDS, PrepareOpenSet
 from benchmarks.open_set_scores import measure
+from benchmarks.records import append_record, read_records
 from benchmarks.run_table import RESULTS, cell, commit_of_the_code, train_row, write_into
 from benchmarks.tables import Row
 
@@ -102,24 +102,15 @@ def run_study(name: str, options: argparse.Namespace) -> None:
             if (row.name, seed) in done:
                 continue
             print(f"{name}: {row.name}, seed {seed}", file=sys.stderr, flush=True)
-            _append(name, options.results, _run(name, row, seed, options))
+            append_record(_records_file(name, options.results), _run(name, row, seed, options))
 
 
 def records(name: str, results: Path) -> list[dict[str, Any]]:
-    path = _records_file(name, results)
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return read_records(_records_file(name, results))
 
 
 def _records_file(name: str, results: Path) -> Path:
     return results / f"open-set-{name}.jsonl"
-
-
-def _append(name: str, results: Path, record: Mapping[str, Any]) -> None:
-    results.mkdir(parents=True, exist_ok=True)
-    with _records_file(name, results).open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(record) + "\n")
 
 
 def _run(name: str, row: Row, seed: int, options: argparse.Namespace) -> dict[str, Any]:

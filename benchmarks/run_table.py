@@ -9,7 +9,6 @@ are lines of benchmarks/results/TABLE.jsonl; a run that is in there is not run a
 """
 
 import argparse
-import json
 import os
 import platform
 import shutil
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.datasets import PreparedData
+from benchmarks.records import append_record, read_records
 from benchmarks.tables import TABLES, Row, TableSpec
 
 RESULTS = Path(__file__).parent / "results"
@@ -63,16 +63,17 @@ def run_table(table: TableSpec, options: argparse.Namespace) -> None:
                 continue
             print(f"{table.name}: {row.name}, seed {seed}", file=sys.stderr, flush=True)
             record = _run(table, row, seed, options)
-            _append(table, record)
+            append_record(_records_file(table), record)
             if options.commit:
                 _commit(table, row, seed)
 
 
 def records(table: TableSpec) -> list[dict[str, Any]]:
-    path = RESULTS / f"{table.name}.jsonl"
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return read_records(_records_file(table))
+
+
+def _records_file(table: TableSpec) -> Path:
+    return RESULTS / f"{table.name}.jsonl"
 
 
 def _run(table: TableSpec, row: Row, seed: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -183,14 +184,8 @@ def _slim(part: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in part.items() if key not in left_out}
 
 
-def _append(table: TableSpec, record: dict[str, Any]) -> None:
-    RESULTS.mkdir(exist_ok=True)
-    with (RESULTS / f"{table.name}.jsonl").open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(record) + "\n")
-
-
 def _commit(table: TableSpec, row: Row, seed: int) -> None:
-    path = str(RESULTS / f"{table.name}.jsonl")
+    path = str(_records_file(table))
     subprocess.run(["git", "add", path], check=False)
     message = f"Measure {table.name}: {row.name}, seed {seed}"
     subprocess.run(["git", "commit", "-q", "-m", message, "--", path], check=False)
