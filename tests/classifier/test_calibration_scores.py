@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,10 @@ def test_a_policy_is_fitted_as_on_the_probabilities_themselves(tmp_path: Path) -
     rule = scores.fit(RiskControlled(0.1, 0.1), TREE, groups=groups)
     assert rule.group_by == "genus"
     assert list(rule.policy.found.groups) == [4]
+    # Groups follow from what is predicted: here of the genus Acer, whatever is true.
+    mistaken = replace(scores, best_class=np.full(100, 10))
+    rule = mistaken.fit(RiskControlled(0.1, 0.1), TREE, groups=groups)
+    assert list(rule.policy.found.groups) == [6]
     with pytest.raises(ConfigError, match="rank_thresholds has no groups"):
         scores.fit(RankThresholds({"genus": 0.5}), TREE, groups=groups)
 

@@ -91,6 +91,16 @@ def test_the_stated_shares_hold(noisy: tuple[list[str], dict[str, list[float]]])
     assert 0.5 < calibration.threshold_prob < 1  # and the threshold had to do something for it
 
 
+def test_too_few_photos_set_no_temperature(noisy: tuple[list[str], dict[str, list[float]]]) -> None:
+    labels, logits = noisy
+    for images, has_one in ((99, False), (100, True)):
+        photos = photos_of(labels, list(range(images)))
+        found, kept, _ = calibrated(classifier_of(logits, broken=set()), photos)
+        assert (found.calibration.temperature != 1.0) == has_one
+        assert kept is not None
+        assert len(kept.images) == (75 if has_one else 99)
+
+
 def test_photos_that_are_called_unknown_do_not_count_as_named() -> None:
     """They would be named rightly here, and hide that the others are not."""
     # Of all 40 names 90 % would be right, but of the 20 that are ever given only 80 % are.
