@@ -550,7 +550,8 @@ _DECISIONS = (
         "classifier/naming.py",
         "classifier/test_naming.py",
         ("groups=groups(node_probs)", "groups=0 * groups(node_probs)"),
-        ("(renormalise or not by_threshold)", "renormalise"),
+        ("(renormalise or not self.is_kept_by_coarser_names)", "renormalise"),
+        ("None if policy.is_about_names else", "None if False else"),
     ),
     *_of(
         "classifier/predicted_groups.py",

@@ -62,7 +62,9 @@ def test_a_rule_names_what_its_policy_decides_in_the_groups_of_the_prediction() 
     groups = PredictedGroups.of("family", TREE, NODES, COUNTS)
     assert groups is not None
     policy = RiskControlled(0.05, 0.2).fit(probs, truth, TREE, groups=groups(probs))
-    naming = naming_by_rule(DecisionRule(policy, "family"), TREE, NODES, COUNTS)
+    naming = naming_by_rule(
+        DecisionRule(policy, "family"), TREE, NODES, COUNTS, novelty_threshold=None
+    )
     expected = policy.decide(probs, TREE, groups=groups(probs))
     assert naming.decide(probs).tolist() == expected.tolist()
     thresholds = {kept.threshold_prob for kept in policy.found.groups.values()}
@@ -73,8 +75,8 @@ def test_other_probabilities_void_the_promise() -> None:
     probs, truth = drawn(60)
     by_threshold = DecisionRule(RiskControlled(0.2, 0.2).fit(probs, truth, TREE))
     by_all = DecisionRule(Climbing(0.2).fit(probs, truth, TREE))
-    kept = naming_by_rule(by_threshold, TREE, NODES, COUNTS)
-    climbing = naming_by_rule(by_all, TREE, NODES, COUNTS)
+    kept = naming_by_rule(by_threshold, TREE, NODES, COUNTS, novelty_threshold=None)
+    climbing = naming_by_rule(by_all, TREE, NODES, COUNTS, novelty_threshold=None)
     rollup = "none: calibrated for another rollup"
     taxa = "none: calibrated for all taxa"
     assert kept.under().promise == by_threshold.promise
@@ -92,4 +94,19 @@ def test_a_rule_of_another_taxonomy_is_refused() -> None:
     rule = DecisionRule(RiskControlled(0.2, 0.2).fit(probs, truth, TREE))
     other = Taxonomy.from_edges([("root", "Acer"), ("root", "Tilia")])
     with pytest.raises(DataError, match="was fitted to a taxonomy with the digest"):
-        naming_by_rule(rule, other, np.array([1, 2]), np.array([3, 4]))
+        naming_by_rule(rule, other, np.array([1, 2]), np.array([3, 4]), novelty_threshold=None)
+
+
+def test_a_promise_about_names_is_about_all_names() -> None:
+    """Photos that are too novel get no name, and so would change whose names it is about."""
+    probs, truth = drawn(200)
+    namings = []
+    for among in ("photos", "names"):
+        policy = RiskControlled(0.3, 0.3, among=among).fit(probs, truth, TREE)
+        rule = DecisionRule(policy)
+        namings.append(naming_by_rule(rule, TREE, NODES, COUNTS, novelty_threshold=-3.0))
+    of_photos, of_names = namings
+    assert (of_photos.novelty_threshold, of_names.novelty_threshold) == (-3.0, None)
+    of_some = [naming.under(allowed=object(), renormalise=False) for naming in namings]
+    assert of_some[0].promise == of_photos.promise
+    assert of_some[1].promise == "none: calibrated for all taxa"

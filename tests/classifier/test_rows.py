@@ -21,11 +21,14 @@ def of_nodes(probs: torch.Tensor) -> torch.Tensor:
     return class_to_node_probs(ragged_taxonomy(), NODES, probs)
 
 
-def maker_of(*, threshold_prob: float = 0.5, **options: Any) -> RowMaker:
-    calibration = Calibration(images=8, threshold_prob=threshold_prob)
+def maker_of(
+    *, threshold_prob: float = 0.5, novelty_threshold: float | None = None, **options: Any
+) -> RowMaker:
+    calibration = Calibration(
+        images=8, threshold_prob=threshold_prob, novelty_threshold=novelty_threshold
+    )
     naming = naming_by_threshold(ragged_taxonomy(), calibration)
-    settings = {"novelty_threshold": None} | options
-    return RowMaker(ragged_taxonomy(), NODES, naming=naming, **settings)
+    return RowMaker(ragged_taxonomy(), NODES, naming=naming, **options)
 
 
 def row_of(probs: list[float], novelty: float = 0.0, **options: Any) -> dict[str, Any]:

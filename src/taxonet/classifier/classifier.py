@@ -207,7 +207,6 @@ class TaxonClassifier:
             self.taxonomy,
             self.class_nodes,
             naming=naming or self.naming,
-            novelty_threshold=self.calibration.novelty_threshold,
             top_k=top_k,
             node_probs_from=node_probs_from,
         )
@@ -347,7 +346,13 @@ class TaxonClassifier:
 def _naming(parts: ClassifierParts) -> Naming:
     if parts.rule is None:
         return naming_by_threshold(parts.taxonomy, parts.calibration)
-    return naming_by_rule(parts.rule, parts.taxonomy, parts.class_nodes, parts.class_counts)
+    return naming_by_rule(
+        parts.rule,
+        parts.taxonomy,
+        parts.class_nodes,
+        parts.class_counts,
+        novelty_threshold=parts.calibration.novelty_threshold,
+    )
 
 
 def _named(images: Iterable[ImageSource]) -> Iterator[NamedImage]:

@@ -36,7 +36,13 @@ def decide_from_file(config: DecideConfig) -> DecisionSummary:
         raise ConfigError(f"{config.out} exists already. Remove it or choose another --out.")
     table, rule = ScoreTable(config.scores), read_rule(config.policy)
     header = table.header
-    naming = naming_by_rule(rule, header.taxonomy, header.class_nodes, header.class_counts)
+    naming = naming_by_rule(
+        rule,
+        header.taxonomy,
+        header.class_nodes,
+        header.class_counts,
+        novelty_threshold=header.novelty_threshold,
+    )
     _check_probs(rule, header.probs_from, config)
     if header.changed is not None:
         naming = naming.without_promise(header.changed)
@@ -44,7 +50,6 @@ def decide_from_file(config: DecideConfig) -> DecisionSummary:
         header.taxonomy,
         header.class_nodes,
         naming=naming,
-        novelty_threshold=header.novelty_threshold,
         top_k=config.top_k,
     )
     rules: list[str] = []

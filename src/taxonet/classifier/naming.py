@@ -24,13 +24,15 @@ class Naming:
         decide: From node probabilities ``(B, n)`` to the node named, int64 ``(B,)``; 0 for none.
         promise: What holds for photos like the calibration photos; begins with ``none`` where
             nothing does.
-        looks_from_prob: Nodes of a smaller probability make no difference.
+        novelty_threshold: A photo whose novelty score is above it gets no name; None: none is.
+        is_kept_by_coarser_names: Whether the promise holds as well for names above these.
         changed: Why a promise is void, whatever the rule; None where it is not.
     """
 
     decide: Callable[[Tensor], IntArray]
     promise: str
-    looks_from_prob: float
+    novelty_threshold: float | None = None
+    is_kept_by_coarser_names: bool = True
     changed: str | None = None
 
     def without_promise(self, why: str) -> "Naming":
@@ -59,8 +61,7 @@ class Naming:
             return self.without_promise("calibrated for another rollup")
         if priors is not None:
             return self.without_promise("calibrated for other shares of taxa")
-        by_threshold = self.looks_from_prob >= LOWEST_THRESHOLD_PROB
-        if allowed is not None and (renormalise or not by_threshold):
+        if allowed is not None and (renormalise or not self.is_kept_by_coarser_names):
             return self.without_promise("calibrated for all taxa")
         return self
 
@@ -72,7 +73,7 @@ def naming_by_threshold(taxonomy: Taxonomy, calibration: Calibration) -> Naming:
     def decide(node_probs: Tensor) -> IntArray:
         return deepest_reaching(taxonomy, node_probs, threshold_prob=threshold_prob)
 
-    return Naming(decide, _said_of(calibration), threshold_prob)
+    return Naming(decide, _said_of(calibration), calibration.novelty_threshold)
 
 
 def naming_by_rule(
@@ -80,14 +81,20 @@ def naming_by_rule(
     taxonomy: Taxonomy,
     class_nodes: IntArray,
     class_counts: IntArray,
+    *,
+    novelty_threshold: float | None,
 ) -> Naming:
-    """Name what a fitted policy decides.
+    """Name what a fitted policy decides, and nothing where a photo is too novel.
+
+    To leave a photo without a name is never wrong, so that a promise about all photos stands. One
+    about the photos with a name would not be about the same photos: there, no photo is too novel.
 
     Args:
         rule: The policy, and how images are grouped for it.
         taxonomy: The classifier's tree.
         class_nodes: Node of each class, ``(c,)``.
         class_counts: Training photos of each class, ``(c,)``.
+        novelty_threshold: Novelty score above which a photo gets no name; None: none is.
 
     Raises:
         DataError: The policy was fitted to another taxonomy.
@@ -103,7 +110,12 @@ def naming_by_rule(
             return policy.decide(node_probs, taxonomy)
         return policy.decide(node_probs, taxonomy, groups=groups(node_probs))
 
-    return Naming(decide, rule.promise, policy.looks_from_prob)
+    return Naming(
+        decide,
+        rule.promise,
+        None if policy.is_about_names else novelty_threshold,
+        policy.looks_from_prob >= LOWEST_THRESHOLD_PROB and not policy.is_about_names,
+    )
 
 
 def _said_of(calibration: Calibration) -> str:

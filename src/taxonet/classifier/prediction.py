@@ -154,7 +154,11 @@ def _naming(config: PredictConfig, classifier: TaxonClassifier) -> tuple[Naming,
     policy = RiskControlled(config.risk, 1 - config.confidence)
     rule = scores.fit(policy, classifier.taxonomy, source=classifier.calibration.source)
     naming = naming_by_rule(
-        rule, classifier.taxonomy, classifier.class_nodes, classifier.class_counts
+        rule,
+        classifier.taxonomy,
+        classifier.class_nodes,
+        classifier.class_counts,
+        novelty_threshold=classifier.calibration.novelty_threshold,
     )
     return naming, policy.notes
 

@@ -24,8 +24,7 @@ class RowMaker:
     Args:
         taxonomy: The classifier's tree.
         class_nodes: Node of each class, ``(c,)``.
-        naming: Which node is named.
-        novelty_threshold: A photo is unknown where its novelty score is above it; None: never.
+        naming: Which node is named, and which photo is too novel for a name.
         top_k: Candidates at every rank.
         node_probs_from: Rows also hold every node but the root with at least this probability, in
             [0, 1] and above 0, under `NODE_PROBS`; None: they do not.
@@ -43,12 +42,11 @@ class RowMaker:
         class_nodes: NDArray[np.int64],
         *,
         naming: Naming,
-        novelty_threshold: float | None,
         top_k: int = 1,
         node_probs_from: float | None = None,
     ) -> None:
         self.taxonomy, self.class_nodes = taxonomy, class_nodes
-        self.naming, self.novelty_threshold = naming, novelty_threshold
+        self.naming = naming
         if top_k < 1:
             raise ConfigError(f"top_k must be at least 1, got {top_k}.")
         self.top_k, self.node_probs_from = top_k, node_probs_from
@@ -98,7 +96,8 @@ class RowMaker:
         }
 
     def _decision(self, node: int, probability: float, novelty: float) -> Row:
-        too_novel = self.novelty_threshold is not None and novelty > self.novelty_threshold
+        threshold = self.naming.novelty_threshold
+        too_novel = threshold is not None and novelty > threshold
         if too_novel or node == 0:
             return {"rule": "unknown"}
         rank = self.taxonomy.rank_name(node)

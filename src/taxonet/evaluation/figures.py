@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from taxonet.classifier import Calibration, TaxonClassifier
+from taxonet.classifier import TaxonClassifier
 from taxonet.data.long_tail import SHOT_GROUPS
 from taxonet.evaluation.judge import CLASS_LEVEL, Judgement, LevelCounts
 from taxonet.inference.decision import is_on_path
@@ -103,7 +103,7 @@ def decision_figures(classifier: TaxonClassifier, judgement: Judgement) -> Figur
     """Say how often the decision rule names something, at which rank, and how often rightly."""
     taxonomy, calibration = classifier.taxonomy, classifier.calibration
     named = np.array(judgement.named)
-    novel = _flagged(judgement, calibration)
+    novel = _flagged(judgement, classifier.naming.novelty_threshold)
     spoken = (named > 0) & ~novel
     truth = np.array(judgement.truth)
     # Below a truth that is known no further a name may be right, and nothing tells.
@@ -136,10 +136,10 @@ def shown_levels(judgement: Judgement) -> dict[str, LevelCounts]:
     return levels
 
 
-def _flagged(judgement: Judgement, calibration: Calibration) -> Any:
-    if calibration.novelty_threshold is None:
+def _flagged(judgement: Judgement, threshold: float | None) -> Any:
+    if threshold is None:
         return np.zeros(len(judgement.novelty), dtype=bool)
-    return np.array(judgement.novelty) > calibration.novelty_threshold
+    return np.array(judgement.novelty) > threshold
 
 
 def _or_none(values: Any) -> list[float | None]:

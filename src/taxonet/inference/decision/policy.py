@@ -63,6 +63,11 @@ class Policy(ABC, Generic[FoundT]):
         """Return what the policy was made with, by name."""
 
     @property
+    def is_about_names(self) -> bool:
+        """Whether the promise is about the images that get a name, and not about all."""
+        return False
+
+    @property
     @abstractmethod
     def promise(self) -> str:
         """What holds for images like the calibration images, in a few words."""

@@ -91,6 +91,11 @@ class RiskControlled(ThresholdPolicy):
         return {"alpha": self.alpha, "delta": self.delta, "among": self.among}
 
     @property
+    def is_about_names(self) -> bool:
+        """Whether the risk is among names."""
+        return self.among == "names"
+
+    @property
     def promise(self) -> str:
         """What holds for images like the calibration images, in a few words."""
         return (
