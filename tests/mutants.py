@@ -549,8 +549,9 @@ _DECISIONS = (
     *_of(
         "classifier/naming.py",
         "classifier/test_naming.py",
-        ("groups=groups(node_probs)", "groups=0 * groups(node_probs)"),
-        ("(renormalise or not self.is_kept_by_coarser_names)", "renormalise"),
+        ("groups=groups(probs)", "groups=0 * groups(probs)"),
+        ("(given.renormalised or not self.is_kept_by_coarser_names)", "given.renormalised"),
+        ("and groups is None and not policy", "and not policy"),
         ("None if policy.is_about_names else", "None if False else"),
     ),
     *_of(
@@ -562,19 +563,20 @@ _DECISIONS = (
         "classifier/calibration_scores.py",
         "classifier/test_calibration_scores.py",
         ("known=self.known)", "known=None)"),
-        ("of_nodes(self.best_class)", "of_nodes(self.truth)"),
+        ("of_nodes(best)", "of_nodes(truth)"),
     ),
     *_of(
         "classifier/deciding.py",
         "classifier/test_deciding.py",
         ("if probs_from > needed:", "if probs_from > 1:"),
-        ("if header.changed is not None:", "if header.changed == '':"),
+        ("naming.under(header.made_with)", "naming"),
+        ("if rule.probabilities != header.probabilities:", "if rule.probabilities == '':"),
     ),
     *_of(
         "training/calibrate.py",
         "training/test_calibrate.py",
-        ("left[used] = False", "left[used] = True"),
-        ("share < _FEWEST_FOR_TEMPERATURE", "share < 1"),
+        ("left[used] = left[others] = False", "left[used] = False"),
+        ("len(used) < _FEWEST_FOR_TEMPERATURE", "len(used) < 1"),
     ),
 )
 

@@ -8,6 +8,7 @@ import torch
 from taxonet.classifier import (
     CalibrationScores,
     PredictedGroups,
+    SpannedTree,
     read_calibration_scores,
     write_calibration_scores,
 )
@@ -17,6 +18,7 @@ from taxonet.inference.decision import RankThresholds, RiskControlled, likely_no
 from tests.helpers import CLASS_NODES, ragged_taxonomy
 
 TREE, NODES = ragged_taxonomy(), np.array(CLASS_NODES)
+HERE = SpannedTree.of(TREE, NODES)
 
 
 def scores_of(probs: torch.Tensor, truth: list[int], known: list[bool]) -> CalibrationScores:
@@ -55,20 +57,21 @@ def test_a_policy_is_fitted_as_on_the_probabilities_themselves(tmp_path: Path) -
     probs[60:, 7], probs[60:, 8] = 0.5, 0.0
     truth = [7] * 80 + [8] * 20
     scores = scores_of(probs, truth, [True] * 100)
-    plain = RiskControlled(0.1, 0.1).fit(probs, truth, TREE)
-    assert scores.fit(RiskControlled(0.1, 0.1), TREE).policy.found == plain.found
+    places = HERE.places(np.array(truth))
+    plain = RiskControlled(0.1, 0.1).fit(HERE.probs(probs), places, HERE.tree)
+    assert scores.fit(RiskControlled(0.1, 0.1), HERE).policy.found == plain.found
     assert plain.found.groups[0].threshold_prob == 0.500001
-    groups = PredictedGroups.of("genus", TREE, NODES, np.arange(1, 7))
+    groups = PredictedGroups.of("genus", HERE.tree, HERE.places(NODES), np.arange(1, 7))
     assert groups is not None
-    rule = scores.fit(RiskControlled(0.1, 0.1), TREE, groups=groups)
+    rule = scores.fit(RiskControlled(0.1, 0.1), HERE, groups=groups)
     assert rule.group_by == "genus"
     assert list(rule.policy.found.groups) == [4]
     # Groups follow from what is predicted: here of the genus Acer, whatever is true.
     mistaken = replace(scores, best_class=np.full(100, 10))
-    rule = mistaken.fit(RiskControlled(0.1, 0.1), TREE, groups=groups)
+    rule = mistaken.fit(RiskControlled(0.1, 0.1), HERE, groups=groups)
     assert list(rule.policy.found.groups) == [6]
     with pytest.raises(ConfigError, match="rank_thresholds has no groups"):
-        scores.fit(RankThresholds({"genus": 0.5}), TREE, groups=groups)
+        scores.fit(RankThresholds({"genus": 0.5}), HERE, groups=groups)
 
 
 def test_below_a_coarse_label_a_name_is_right_and_below_an_unknown_taxon_wrong() -> None:
@@ -77,7 +80,7 @@ def test_below_a_coarse_label_a_name_is_right_and_below_an_unknown_taxon_wrong()
     coarse = scores_of(probs, [4] * 100, [True] * 100)
     unknown = scores_of(probs, [4] * 100, [False] * 100)
     found = [
-        scores.fit(RiskControlled(0.1, 0.1), TREE).policy.found.groups[0].threshold_prob
+        scores.fit(RiskControlled(0.1, 0.1), HERE).policy.found.groups[0].threshold_prob
         for scores in (coarse, unknown)
     ]
     assert found == [0.5, 0.750001]

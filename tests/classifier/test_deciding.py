@@ -15,13 +15,15 @@ from taxonet.classifier import (
     Calibration,
     DecisionRule,
     PredictedGroups,
+    SpannedTree,
     TaxonClassifier,
     decide_from_file,
+    fingerprint,
     predict_to_file,
     write_rule,
 )
 from taxonet.classifier.rows import is_figure
-from taxonet.errors import ConfigError, DataError
+from taxonet.errors import CheckpointError, ConfigError, DataError
 from taxonet.inference.decision import (
     Climbing,
     InformationGain,
@@ -51,13 +53,14 @@ def fitted(name: str, classifier: TaxonClassifier, photos: list[str]) -> Decisio
     make, group_by = POLICIES[name]
     readable = [path for row, path in enumerate(photos) if row not in (3, 9)]
     (batch,) = classifier.score(((path, Path(path)) for path in readable), batch_size=99)
-    probs = classifier.node_probs(batch.logits).repeat(10, 1)
-    truth = classifier.class_nodes[np.arange(len(probs)) % 6]
-    groups = PredictedGroups.of(
-        group_by, classifier.taxonomy, classifier.class_nodes, classifier.class_counts
-    )
+    here = SpannedTree.of(classifier.taxonomy, classifier.class_nodes)
+    probs = here.probs(classifier.node_probs(batch.logits)).repeat(10, 1)
+    classes = here.places(classifier.class_nodes)
+    truth = classes[np.arange(len(probs)) % 6]
+    groups = PredictedGroups.of(group_by, here.tree, classes, classifier.class_counts)
     given = {} if groups is None else {"groups": groups(probs)}
-    return DecisionRule(make().fit(probs, truth, classifier.taxonomy, **given), group_by)
+    policy = make().fit(probs, truth, here.tree, **given)
+    return DecisionRule(policy, group_by, probabilities=fingerprint(classifier.parts))
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -207,8 +210,56 @@ def test_bad_files_are_named(scores: Path, saved: Path, photos: list[str], tmp_p
             device="cpu",
         )
     )
-    with pytest.raises(DataError, match="was fitted to a taxonomy with the digest"):
+    with pytest.raises(DataError, match="was fitted to classes whose tree has the digest"):
         decide_from_file(given.model_copy(update={"scores": tmp_path / "foreign.parquet"}))
     shutil.copy(scores, given.out)
     with pytest.raises(ConfigError, match=r"decided\.csv exists already"):
         decide_from_file(given)
+
+
+def test_scores_of_another_classifier_have_no_promise(
+    scores: Path, saved: Path, photos: list[str], tmp_path: Path
+) -> None:
+    rule = fitted("risk", TaxonClassifier.load(saved, device="cpu"), photos)
+    own = DecideConfig(scores=scores, policy=tmp_path / "rule.yaml", out=tmp_path / "mine.csv")
+    write_rule(rule, own.policy)
+    assert decide_from_file(own).promise == rule.promise
+    for probabilities in ("5f", None):
+        write_rule(replace(rule, probabilities=probabilities), own.policy)
+        other = own.model_copy(update={"out": tmp_path / f"{probabilities}.csv"})
+        assert decide_from_file(other).promise == "none: calibrated for another classifier"
+    foreign = replace(tiny_parts("cosine"), rule=replace(rule, probabilities="5f"))
+    TaxonClassifier(foreign, device="cpu").save(tmp_path / "foreign")
+    with pytest.raises(CheckpointError, match="fitted to the probabilities of another classifier"):
+        TaxonClassifier.load(tmp_path / "foreign")
+
+
+def test_what_voids_the_promise_of_one_policy_may_leave_anothers(
+    saved: Path, photos: list[str], tmp_path: Path
+) -> None:
+    """Without renormalising names only get coarser: by one threshold, but not by climbing."""
+    path = tmp_path / "scores.parquet"
+    predict_to_file(
+        PredictConfig(
+            classifier=saved,
+            images=tuple(photos[:2]),
+            out=tmp_path / "rows.csv",
+            scores=path,
+            node_probs_from=0,
+            within=("family=Rosaceae",),
+            renormalise=False,
+            device="cpu",
+        )
+    )
+    classifier = TaxonClassifier.load(saved, device="cpu")
+    promises = {}
+    for name in ("risk", "climbing", "by family"):
+        rule = fitted(name, classifier, photos)
+        write_rule(rule, tmp_path / f"{name}.yaml")
+        found = decide_from_file(
+            DecideConfig(
+                scores=path, policy=tmp_path / f"{name}.yaml", out=tmp_path / f"{name}.csv"
+            )
+        )
+        promises[name] = found.promise == rule.promise
+    assert promises == {"risk": True, "climbing": False, "by family": False}

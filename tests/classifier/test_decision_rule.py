@@ -19,7 +19,7 @@ def fitted(group_by: str | None = None) -> DecisionRule:
     probs[:, [0, 2, 4, 7]] = torch.tensor([1.0, 0.9, 0.8, 0.75], dtype=torch.float64)
     policy = RiskControlled(0.1, 0.2)
     groups = None if group_by is None else np.arange(80) % 2
-    return DecisionRule(policy.fit(probs, [7] * 80, tree, groups=groups), group_by, SOURCE)
+    return DecisionRule(policy.fit(probs, [7] * 80, tree, groups=groups), group_by, SOURCE, "a1")
 
 
 @pytest.mark.parametrize("group_by", [None, "family"])
@@ -28,7 +28,7 @@ def test_a_rule_is_read_as_it_was_written(tmp_path: Path, group_by: str | None) 
     write_rule(rule, tmp_path / "rule.yaml")
     again = read_rule(tmp_path / "rule.yaml")
     assert again.to_dict() == rule.to_dict()
-    assert (again.group_by, again.source) == (group_by, SOURCE)
+    assert (again.group_by, again.source, again.probabilities) == (group_by, SOURCE, "a1")
     assert again.policy.found == rule.policy.found
     suffix = "" if group_by is None else ", for each family"
     assert again.promise == f"at most 10 % of photos wrong, with confidence 80 %{suffix}"
@@ -51,6 +51,19 @@ def test_a_rule_is_read_as_it_was_written(tmp_path: Path, group_by: str | None) 
             "policy: climbing\nalpha: 0.1\ncalibrated_on: {images: 5}\n"
             "found: {taxonomy: 5f, images: 4, threshold_prob: 0.5}",
             "calibrated_on",
+        ),
+        (
+            "policy: climbing\nalpha: 0.1\ngroup_by: 5\n"
+            "found: {taxonomy: 5f, images: 4, threshold_prob: 0.5}",
+            "group_by must be text, got 5.",
+        ),
+        (
+            "policy: rank_thresholds\nthresholds: 0.5\nfound: {taxonomy: 5f}",
+            "policy 'rank_thresholds', option 'thresholds'",
+        ),
+        (
+            "policy: risk_controlled\nfound: {taxonomy: 5f, grouped: false, groups: {}}",
+            "without groups there is the one group 0",
         ),
     ],
 )

@@ -2,8 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from taxonet.classifier import Calibration, DecisionRule, PredictedGroups, naming_by_rule
-from taxonet.classifier.naming import naming_by_threshold
+from taxonet.classifier import (
+    Calibration,
+    DecisionRule,
+    PredictedGroups,
+    SpannedTree,
+    naming_by_rule,
+)
+from taxonet.classifier.naming import Circumstances, naming_by_threshold
 from taxonet.errors import ConfigError, DataError
 from taxonet.inference.decision import Climbing, RiskControlled, deepest_reaching
 from taxonet.seeds import generator
@@ -11,7 +17,8 @@ from taxonet.taxonomy import Taxonomy
 from taxonet.taxonomy.propagate import class_to_node_probs
 from tests.helpers import CLASS_NODES, ragged_taxonomy
 
-TREE, NODES = ragged_taxonomy(), np.array(CLASS_NODES)
+WHOLE = SpannedTree.of(ragged_taxonomy(), np.array(CLASS_NODES))
+TREE, NODES = WHOLE.tree, WHOLE.places(np.array(CLASS_NODES))
 COUNTS = np.array([200, 50, 30, 5, 101, 19])
 
 
@@ -30,7 +37,7 @@ def test_groups_follow_from_the_most_probable_class() -> None:
     probs = torch.zeros(4, len(TREE))
     probs[0, [1, 2]] = torch.tensor([0.6, 0.4])
     probs[1, [2, 4, 8, 7]] = torch.tensor([1.0, 0.8, 0.5, 0.3])
-    probs[2, [3, 6, 10, 1]] = torch.tensor([0.9, 0.9, 0.1, 0.05])
+    probs[2, [3, 6, 9, 1]] = torch.tensor([0.9, 0.9, 0.1, 0.05])
     probs[3, [2, 5]] = torch.tensor([1.0, 0.9])
     found = {}
     for by in ("shot_group", "family", "genus"):
@@ -77,23 +84,31 @@ def test_other_probabilities_void_the_promise() -> None:
     by_all = DecisionRule(Climbing(0.2).fit(probs, truth, TREE))
     kept = naming_by_rule(by_threshold, TREE, NODES, COUNTS, novelty_threshold=None)
     climbing = naming_by_rule(by_all, TREE, NODES, COUNTS, novelty_threshold=None)
-    rollup = "none: calibrated for another rollup"
-    taxa = "none: calibrated for all taxa"
-    assert kept.under().promise == by_threshold.promise
-    assert kept.under(rollup=object()).promise == rollup
-    assert kept.under(allowed=object()).promise == taxa
-    shares = "none: calibrated for other shares of taxa"
-    assert kept.under(allowed=object(), renormalise=False, priors=object()).promise == shares
-    # What is left sums to less, so that names only get coarser: but a climb may start elsewhere.
-    assert kept.under(allowed=object(), renormalise=False).promise == by_threshold.promise
-    assert climbing.under(allowed=object(), renormalise=False).promise == taxa
+    some = Circumstances(some_taxa=True)
+    void = "none: calibrated for all taxa"
+    assert kept.under(Circumstances()).promise == by_threshold.promise
+    rollup = Circumstances(rollup=True)
+    assert kept.under(rollup).promise == "none: calibrated for another rollup"
+    shares = Circumstances(some_taxa=True, other_shares=True)
+    assert kept.under(shares).promise == "none: calibrated for other shares of taxa"
+    assert kept.under(Circumstances(some_taxa=True, renormalised=True)).promise == void
+    # What is left sums to less, so that names by one threshold only get coarser. But a climb may
+    # start elsewhere, and a photo may come into a group of another threshold.
+    assert kept.under(some).promise == by_threshold.promise
+    assert climbing.under(some).promise == void
+    groups = PredictedGroups.of("family", TREE, NODES, COUNTS)
+    assert groups is not None
+    policy = RiskControlled(0.2, 0.2).fit(probs, truth, TREE, groups=groups(probs))
+    grouped = DecisionRule(policy, "family")
+    naming = naming_by_rule(grouped, TREE, NODES, COUNTS, novelty_threshold=None)
+    assert naming.under(some).promise == void
 
 
 def test_a_rule_of_another_taxonomy_is_refused() -> None:
     probs, truth = drawn(60)
     rule = DecisionRule(RiskControlled(0.2, 0.2).fit(probs, truth, TREE))
     other = Taxonomy.from_edges([("root", "Acer"), ("root", "Tilia")])
-    with pytest.raises(DataError, match="was fitted to a taxonomy with the digest"):
+    with pytest.raises(DataError, match="was fitted to classes whose tree has the digest"):
         naming_by_rule(rule, other, np.array([1, 2]), np.array([3, 4]), novelty_threshold=None)
 
 
@@ -107,6 +122,17 @@ def test_a_promise_about_names_is_about_all_names() -> None:
         namings.append(naming_by_rule(rule, TREE, NODES, COUNTS, novelty_threshold=-3.0))
     of_photos, of_names = namings
     assert (of_photos.novelty_threshold, of_names.novelty_threshold) == (-3.0, None)
-    of_some = [naming.under(allowed=object(), renormalise=False) for naming in namings]
+    of_some = [naming.under(Circumstances(some_taxa=True)) for naming in namings]
     assert of_some[0].promise == of_photos.promise
     assert of_some[1].promise == "none: calibrated for all taxa"
+
+
+def test_a_class_without_photos_below_it_can_be_climbed_from() -> None:
+    """Rubus is a class, and its only species has no photo: it is a leaf of what can be named."""
+    whole, nodes = ragged_taxonomy(), np.array(CLASS_NODES)
+    here = SpannedTree.of(whole, nodes)
+    probs = torch.zeros(20, len(whole))
+    probs[:, [0, 2, 5]] = torch.tensor([1.0, 0.9, 0.9])
+    policy = Climbing(0.2).fit(here.probs(probs), here.places(np.full(20, 5)), here.tree)
+    naming = naming_by_rule(DecisionRule(policy), whole, nodes, COUNTS, novelty_threshold=None)
+    assert set(naming.decide(probs).tolist()) == {5}

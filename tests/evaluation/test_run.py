@@ -194,6 +194,7 @@ def test_decisions_and_calibration_by_hand(folder: Path, tmp_path: Path, script:
         "nothing_named": 1,
         "named": 5,
         "named_right": 0.8,
+        "wrong_of_photos": pytest.approx(1 / 7),
         "named_at_rank": {"species": 1, "genus": 3, "family": 1},
     }
     logits = np.array(list(scripted.values())) / TEMPERATURE
@@ -260,6 +261,9 @@ def test_the_open_set_by_hand(folder: Path, tmp_path: Path, script: Script) -> N
     assert found.metrics["test"]["unknown_images"] == 1
     assert found.metrics["region"]["unknown_images"] == 2
     assert found.metrics["region"]["matched_images"] == 1
+    # What holds for photos like the calibration photos need not hold elsewhere.
+    promise = found.metrics["region"]["decision"]["promise"]
+    assert promise == "none: calibrated on photos from elsewhere"
 
 
 def test_without_a_threshold_there_are_no_open_set_figures(tmp_path: Path, script: Script) -> None:

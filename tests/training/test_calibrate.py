@@ -101,6 +101,20 @@ def test_too_few_photos_set_no_temperature(noisy: tuple[list[str], dict[str, lis
         assert len(kept.images) == (75 if has_one else 99)
 
 
+def test_known_and_unknown_photos_stay_mixed_as_they_were(
+    noisy: tuple[list[str], dict[str, list[float]]],
+) -> None:
+    labels, logits = noisy
+    known = photos_of(labels, list(range(160)))
+    rest = photos_of(labels, list(range(160, 200)))
+    strangers = replace(rest, known=np.zeros(40, dtype=bool), nodes=np.zeros(40, dtype=np.int64))
+    found, kept, _ = calibrated(classifier_of(logits, broken=set()), known, strangers)
+    assert kept is not None
+    assert (int(kept.known.sum()), int((~kept.known).sum())) == (120, 30)
+    alone = calibrated(classifier_of(logits, broken=set()), known).classifier
+    assert found.calibration.temperature == alone.calibration.temperature
+
+
 def test_photos_that_are_called_unknown_do_not_count_as_named() -> None:
     """They would be named rightly here, and hide that the others are not."""
     # Of all 40 names 90 % would be right, but of the 20 that are ever given only 80 % are.

@@ -204,6 +204,7 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(
         ({"policy": "climbing", "set": ("alpha=2",)}, "Expected alpha in (0, 1), got 2.0"),
         ({"policy": "climbing", "group_by": "family"}, "The policy climbing has no groups"),
         ({"policy": "risk_controlled", "group_by": "clan"}, "There are no groups by 'clan'"),
+        ({"policy": "leaf_sets", "unknown": run}, "an unknown taxon is no leaf"),
         ({"policy": "rank_thresholds"}, "Expected a threshold for at least one rank, got none."),
         ({"novelty_score": "max_logits"}, "Did you mean 'max_logit'"),
         ({"out": run}, str(run)),

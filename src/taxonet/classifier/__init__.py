@@ -10,6 +10,7 @@ from taxonet.classifier.classifier import ScoredBatch, TaxonClassifier
 from taxonet.classifier.deciding import DecisionSummary, decide_from_file
 from taxonet.classifier.decision_rule import DecisionRule, read_rule, write_rule
 from taxonet.classifier.embedding import embed_to_file
+from taxonet.classifier.fingerprint import fingerprint
 from taxonet.classifier.index import StoredEmbeddings, TrainingIndex, index_file, trained_on
 from taxonet.classifier.naming import Naming, naming_by_rule
 from taxonet.classifier.novelty_fitting import fit_novelty_score, with_novelty_score
@@ -25,6 +26,7 @@ from taxonet.classifier.source_prior import (
     implied_prior,
     prior_weights,
 )
+from taxonet.classifier.spanned import SpannedTree
 from taxonet.classifier.species_weights import read_species_weights, weights_of_classes
 from taxonet.classifier.trail import TrailPoint, read_trail, write_trail
 
@@ -43,6 +45,7 @@ __all__ = [
     "RowMaker",
     "ScoredBatch",
     "SourcePrior",
+    "SpannedTree",
     "StoredEmbeddings",
     "TaxonClassifier",
     "TrailPoint",
@@ -52,6 +55,7 @@ __all__ = [
     "copy_beside",
     "decide_from_file",
     "embed_to_file",
+    "fingerprint",
     "fit_novelty_score",
     "implied_prior",
     "index_file",

@@ -1,6 +1,6 @@
 """What a classifier keeps of its calibration photos, so that any risk can be asked for later."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from taxonet.classifier.decision_rule import DecisionRule
 from taxonet.classifier.predicted_groups import PredictedGroups
 from taxonet.classifier.settings import CalibrationSource
+from taxonet.classifier.spanned import SpannedTree
 from taxonet.errors import CheckpointError, ConfigError
 from taxonet.files import atomic_file
 from taxonet.inference.decision import LikelyNodes, RankThresholds, ThresholdPolicy, cut_at_truth
-from taxonet.taxonomy import Taxonomy
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -41,7 +41,7 @@ class CalibrationScores:
     def fit(
         self,
         policy: ThresholdPolicy | RankThresholds,
-        taxonomy: Taxonomy,
+        spanned: SpannedTree,
         *,
         groups: PredictedGroups | None = None,
         source: CalibrationSource | None = None,
@@ -50,19 +50,22 @@ class CalibrationScores:
 
         Args:
             policy: Not fitted yet.
-            taxonomy: The classifier's tree.
+            spanned: The tree that the classes span.
             groups: Groups in each of which it keeps its promise; None for one group.
             source: Where the photos came from.
 
         Raises:
             ConfigError: Groups for a policy without any.
         """
-        likely = cut_at_truth(taxonomy, self.likely, self.truth, known=self.known)
+        tree, truth = spanned.tree, spanned.places(self.truth)
+        likely = replace(self.likely, node=spanned.places(self.likely.node))
+        likely = cut_at_truth(tree, likely, truth, known=self.known)
         if groups is None:
-            return DecisionRule(policy.fit(likely, self.truth, taxonomy), source=source)
+            return DecisionRule(policy.fit(likely, truth, tree), source=source)
         if isinstance(policy, RankThresholds):
             raise ConfigError(f"The policy {policy.kind} has no groups: leave them out.")
-        policy.fit(likely, self.truth, taxonomy, groups=groups.of_nodes(self.best_class))
+        best = spanned.places(self.best_class)
+        policy.fit(likely, truth, tree, groups=groups.of_nodes(best))
         return DecisionRule(policy, groups.by, source)
 
 

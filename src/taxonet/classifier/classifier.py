@@ -15,7 +15,7 @@ from torch import Tensor
 
 from taxonet.classifier.decision_rule import DecisionRule
 from taxonet.classifier.folder import load_parts, save_parts
-from taxonet.classifier.naming import Naming, naming_by_rule, naming_by_threshold
+from taxonet.classifier.naming import Circumstances, Naming, naming_by_rule, naming_by_threshold
 from taxonet.classifier.novelty import check_novelty_score, fitted_novelty, output_novelty
 from taxonet.classifier.parts import ClassifierParts
 from taxonet.classifier.reading import Reading, reading_of
@@ -165,7 +165,12 @@ class TaxonClassifier:
             ConfigError: Options outside their range, or ``allowed`` that allows nothing.
         """
         naming = self.naming.under(
-            rollup=rollup, allowed=allowed, renormalise=renormalise, priors=priors
+            Circumstances(
+                rollup=rollup is not None,
+                some_taxa=allowed is not None,
+                renormalised=renormalise,
+                other_shares=priors is not None,
+            )
         )
         maker = self.row_maker(naming=naming, top_k=top_k)
         rows = self.rows(

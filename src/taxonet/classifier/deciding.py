@@ -44,8 +44,9 @@ def decide_from_file(config: DecideConfig) -> DecisionSummary:
         novelty_threshold=header.novelty_threshold,
     )
     _check_probs(rule, header.probs_from, config)
-    if header.changed is not None:
-        naming = naming.without_promise(header.changed)
+    naming = naming.under(header.made_with)
+    if rule.probabilities != header.probabilities:
+        naming = naming.without_promise("calibrated for another classifier")
     maker = RowMaker(
         header.taxonomy,
         header.class_nodes,

@@ -15,7 +15,7 @@ from taxonet.inference.decision import Policy, ThresholdPolicy, policy_from_dict
 from taxonet.recipes import explain
 from taxonet.taxonomy import Taxonomy
 
-_GROUP_BY, _SOURCE = "group_by", "calibrated_on"
+_GROUP_BY, _SOURCE, _PROBABILITIES = "group_by", "calibrated_on", "probabilities"
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class DecisionRule:
     """Groups of the policy: ``shot_group`` or a rank of the most probable class."""
     source: CalibrationSource | None = None
     """The photos it was fitted to."""
+    probabilities: str | None = None
+    """The `fingerprint` of the classifier whose probabilities it was fitted to."""
 
     @property
     def promise(self) -> str:
@@ -49,9 +51,9 @@ class DecisionRule:
         theirs = self.policy.found.taxonomy
         if theirs != taxonomy.digest:
             raise DataError(
-                f"The policy {self.policy.kind} was fitted to a taxonomy with the digest "
-                f"{theirs[:12]}..., but this one has {taxonomy.digest[:12]}... ({taxonomy!r}): "
-                "fit it anew with `taxonet calibrate --policy`."
+                f"The policy {self.policy.kind} was fitted to classes whose tree has the digest "
+                f"{theirs[:12]}..., but the tree here has {taxonomy.digest[:12]}... "
+                f"({taxonomy!r}): fit it anew with `taxonet calibrate --policy`."
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -61,6 +63,8 @@ class DecisionRule:
             values[_GROUP_BY] = self.group_by
         if self.source is not None:
             values[_SOURCE] = self.source.model_dump()
+        if self.probabilities is not None:
+            values[_PROBABILITIES] = self.probabilities
         return values
 
     @classmethod
@@ -70,8 +74,12 @@ class DecisionRule:
         Raises:
             ConfigError: The values do not describe one.
         """
-        own = {key: value for key, value in values.items() if key not in (_GROUP_BY, _SOURCE)}
+        besides = (_GROUP_BY, _SOURCE, _PROBABILITIES)
+        own = {key: value for key, value in values.items() if key not in besides}
         policy, group_by = policy_from_dict(own), values.get(_GROUP_BY)
+        for key in (_GROUP_BY, _PROBABILITIES):
+            if not isinstance(values.get(key, ""), str):
+                raise ConfigError(f"{key} must be text, got {values[key]!r}.")
         if group_by is not None and not isinstance(policy, ThresholdPolicy):
             raise ConfigError(f"The policy {policy.kind} has no groups: leave out group_by.")
         try:
@@ -80,6 +88,7 @@ class DecisionRule:
                 policy,
                 group_by,
                 None if source is None else CalibrationSource.model_validate(source),
+                values.get(_PROBABILITIES),
             )
         except ValidationError as error:
             raise ConfigError(explain(error, CalibrationSource, what=_SOURCE)) from None

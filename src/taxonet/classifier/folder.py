@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from taxonet.classifier.card import model_card
 from taxonet.classifier.decision_rule import DecisionRule, read_rule, write_rule
+from taxonet.classifier.fingerprint import fingerprint
 from taxonet.classifier.novelty import check_novelty_score, choice_of
 from taxonet.classifier.parts import ClassifierParts
 from taxonet.classifier.reading import reading_of
@@ -79,7 +80,7 @@ def load_parts(folder: Path) -> ClassifierParts:
         check_novelty_score(calibration, novelty)
     except ConfigError as error:
         raise CheckpointError(f"{folder / _CALIBRATION}: {error}") from None
-    return ClassifierParts(
+    parts = ClassifierParts(
         network=network,
         taxonomy=taxonomy,
         class_nodes=nodes,
@@ -88,9 +89,15 @@ def load_parts(folder: Path) -> ClassifierParts:
         calibration=calibration,
         recipe=settings.recipe,
         learned=_read_learned(folder, settings, reading.tree),
-        rule=_read_rule(folder / _RULE, taxonomy),
+        rule=_read_rule(folder / _RULE, reading.tree),
         novelty=novelty,
     )
+    if parts.rule is not None and parts.rule.probabilities not in (None, fingerprint(parts)):
+        raise CheckpointError(
+            f"{folder / _RULE} was fitted to the probabilities of another classifier: run "
+            "`taxonet calibrate --policy` on this one."
+        )
+    return parts
 
 
 def identity(folder: Path) -> str:
@@ -141,12 +148,12 @@ def _read_learned(folder: Path, settings: Settings, tree: Taxonomy) -> LearnedDi
     return learned.eval().requires_grad_(False)
 
 
-def _read_rule(path: Path, taxonomy: Taxonomy) -> DecisionRule | None:
+def _read_rule(path: Path, tree: Taxonomy) -> DecisionRule | None:
     if not path.is_file():
         return None
     try:
         rule = read_rule(path)
-        rule.check(taxonomy)
+        rule.check(tree)
     except (ConfigError, DataError) as error:
         raise CheckpointError(f"{path} does not fit the classifier: {error}") from None
     return rule

@@ -10,7 +10,8 @@ from torch import Tensor
 from taxonet.classifier.decision_rule import DecisionRule
 from taxonet.classifier.predicted_groups import PredictedGroups
 from taxonet.classifier.settings import Calibration
-from taxonet.inference.decision import LOWEST_THRESHOLD_PROB, ThresholdPolicy, deepest_reaching
+from taxonet.classifier.spanned import SpannedTree
+from taxonet.inference.decision import ThresholdPolicy, deepest_reaching
 from taxonet.taxonomy import Taxonomy
 
 IntArray = NDArray[np.int64]
@@ -26,44 +27,47 @@ class Naming:
             nothing does.
         novelty_threshold: A photo whose novelty score is above it gets no name; None: none is.
         is_kept_by_coarser_names: Whether the promise holds as well for names above these.
-        changed: Why a promise is void, whatever the rule; None where it is not.
     """
 
     decide: Callable[[Tensor], IntArray]
     promise: str
     novelty_threshold: float | None = None
     is_kept_by_coarser_names: bool = True
-    changed: str | None = None
 
     def without_promise(self, why: str) -> "Naming":
         """Return the same where something has changed that the promise rests on."""
-        return replace(self, promise=f"none: {why}", changed=why)
+        return replace(self, promise=f"none: {why}")
 
-    def under(
-        self,
-        *,
-        rollup: object | None = None,
-        allowed: object | None = None,
-        renormalise: bool = True,
-        priors: object | None = None,
-    ) -> "Naming":
-        """Return the same for other probabilities than the promise is about, which says so.
+    def under(self, given: "Circumstances") -> "Naming":
+        """Return the same where probabilities are made in some way, with the promise that is left.
 
-        Args:
-            rollup: Another way from scores to probabilities than the head's own.
-            allowed: A choice of taxa. Without renormalising, the probability of a node only
-                falls, so that a name by thresholds of at least 0.5 is one above the former name:
-                the promise holds.
-            renormalise: Whether the probabilities of the allowed taxa are made to sum to 1.
-            priors: Other shares of the taxa than in training.
+        Where only some taxa are allowed and the others' probability is not shared out among them,
+        that of a node only falls, and one threshold names a node above the former name.
         """
-        if rollup is not None:
+        if given.rollup:
             return self.without_promise("calibrated for another rollup")
-        if priors is not None:
+        if given.other_shares:
             return self.without_promise("calibrated for other shares of taxa")
-        if allowed is not None and (renormalise or not self.is_kept_by_coarser_names):
+        if given.some_taxa and (given.renormalised or not self.is_kept_by_coarser_names):
             return self.without_promise("calibrated for all taxa")
         return self
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What node probabilities were made with besides the classifier.
+
+    Attributes:
+        rollup: Another way from scores to probabilities than the head's own.
+        some_taxa: A choice of taxa that may be named.
+        renormalised: Their probabilities were made to sum to 1.
+        other_shares: Other shares of the taxa than in training.
+    """
+
+    rollup: bool = False
+    some_taxa: bool = False
+    renormalised: bool = False
+    other_shares: bool = False
 
 
 def naming_by_threshold(taxonomy: Taxonomy, calibration: Calibration) -> Naming:
@@ -97,24 +101,27 @@ def naming_by_rule(
         novelty_threshold: Novelty score above which a photo gets no name; None: none is.
 
     Raises:
-        DataError: The policy was fitted to another taxonomy.
+        DataError: The policy was fitted to another taxonomy, or other classes of it.
         ConfigError: Groups by a rank that the taxonomy does not have.
     """
-    rule.check(taxonomy)
-    groups = PredictedGroups.of(rule.group_by, taxonomy, class_nodes, class_counts)
-
+    spanned = SpannedTree.of(taxonomy, class_nodes)
+    rule.check(spanned.tree)
+    groups = PredictedGroups.of(
+        rule.group_by, spanned.tree, spanned.places(class_nodes), class_counts
+    )
     policy = rule.policy
 
     def decide(node_probs: Tensor) -> IntArray:
+        probs = spanned.probs(node_probs)
         if groups is None or not isinstance(policy, ThresholdPolicy):
-            return policy.decide(node_probs, taxonomy)
-        return policy.decide(node_probs, taxonomy, groups=groups(node_probs))
+            return spanned.nodes[policy.decide(probs, spanned.tree)]
+        return spanned.nodes[policy.decide(probs, spanned.tree, groups=groups(probs))]
 
     return Naming(
         decide,
         rule.promise,
         None if policy.is_about_names else novelty_threshold,
-        policy.looks_from_prob >= LOWEST_THRESHOLD_PROB and not policy.is_about_names,
+        isinstance(policy, ThresholdPolicy) and groups is None and not policy.is_about_names,
     )
 
 

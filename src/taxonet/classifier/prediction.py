@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 
 from taxonet.classifier.calibration_scores import read_calibration_scores
 from taxonet.classifier.classifier import NamedImage, TaxonClassifier
+from taxonet.classifier.fingerprint import fingerprint
 from taxonet.classifier.folder import identity
-from taxonet.classifier.naming import Naming, naming_by_rule
+from taxonet.classifier.naming import Circumstances, Naming, naming_by_rule
 from taxonet.classifier.node_table import NODE_COLUMNS, node_lines
 from taxonet.classifier.restriction import classes_listed, classes_within, read_species_list
 from taxonet.classifier.rows import Row, RowMaker
 from taxonet.classifier.score_table import ScoreHeader, write_scores
 from taxonet.classifier.source_prior import PriorChange, implied_prior, prior_weights
+from taxonet.classifier.spanned import SpannedTree
 from taxonet.classifier.species_weights import read_species_weights, weights_of_classes
 from taxonet.classifier.spool import Spool
 from taxonet.classifier.writers import writer_for
@@ -75,9 +77,13 @@ def predict_to_file(config: PredictConfig, *, show_progress: bool = False) -> Pr
     priors, about_priors = _priors(config, classifier)
     rollup = _rollup(config, classifier, restricted=allowed is not None)
     naming, more = _naming(config, classifier)
-    naming = naming.under(
-        rollup=rollup, allowed=allowed, renormalise=config.renormalise, priors=priors
+    given = Circumstances(
+        rollup=rollup is not None,
+        some_taxa=allowed is not None,
+        renormalised=config.renormalise,
+        other_shares=priors is not None,
     )
+    naming = naming.under(given)
     maker = classifier.row_maker(
         naming=naming, top_k=config.top_k, node_probs_from=_node_probs_from(config)
     )
@@ -101,7 +107,7 @@ def predict_to_file(config: PredictConfig, *, show_progress: bool = False) -> Pr
             progress.advance()
     rules = _write_tables(config, spool, maker)
     if config.scores is not None:
-        write_scores(spool.rows(), _score_header(config, classifier, naming), config.scores)
+        write_scores(spool.rows(), _score_header(config, classifier, given), config.scores)
     spool.remove()
     return PredictionSummary(
         out=config.out,
@@ -152,7 +158,8 @@ def _naming(config: PredictConfig, classifier: TaxonClassifier) -> tuple[Naming,
         return classifier.naming, ()
     scores = read_calibration_scores(config.classifier, wanted_by="--risk")
     policy = RiskControlled(config.risk, 1 - config.confidence)
-    rule = scores.fit(policy, classifier.taxonomy, source=classifier.calibration.source)
+    spanned = SpannedTree.of(classifier.taxonomy, classifier.class_nodes)
+    rule = scores.fit(policy, spanned, source=classifier.calibration.source)
     naming = naming_by_rule(
         rule,
         classifier.taxonomy,
@@ -164,7 +171,7 @@ def _naming(config: PredictConfig, classifier: TaxonClassifier) -> tuple[Naming,
 
 
 def _score_header(
-    config: PredictConfig, classifier: TaxonClassifier, naming: Naming
+    config: PredictConfig, classifier: TaxonClassifier, given: Circumstances
 ) -> ScoreHeader:
     return ScoreHeader(
         classifier.taxonomy,
@@ -172,7 +179,8 @@ def _score_header(
         classifier.class_counts,
         config.node_probs_from,
         classifier.calibration.novelty_threshold,
-        naming.changed,
+        fingerprint(classifier.parts),
+        given,
     )
 
 

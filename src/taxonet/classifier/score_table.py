@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from taxonet.classifier.naming import Circumstances
 from taxonet.classifier.rows import NODE_PROBS, Row
 from taxonet.errors import DataError
 from taxonet.files import atomic_file
@@ -46,7 +47,8 @@ class ScoreHeader:
         class_counts: Training photos of each class, ``(c,)``.
         probs_from: Nodes of a smaller probability, and of 0, were left out.
         novelty_threshold: A photo is unknown where its novelty score is above it; None: never.
-        changed: What a promise does not hold for; None where it does.
+        probabilities: The `fingerprint` of the classifier.
+        made_with: What else they were made with.
     """
 
     taxonomy: Taxonomy
@@ -54,7 +56,8 @@ class ScoreHeader:
     class_counts: IntArray
     probs_from: float
     novelty_threshold: float | None
-    changed: str | None = None
+    probabilities: str
+    made_with: Circumstances
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -68,7 +71,8 @@ class ScoreHeader:
             "class_counts": self.class_counts.tolist(),
             "probs_from": self.probs_from,
             "novelty_threshold": self.novelty_threshold,
-            "changed": self.changed,
+            "probabilities": self.probabilities,
+            "made_with": asdict(self.made_with),
         }
 
     @classmethod
@@ -81,7 +85,8 @@ class ScoreHeader:
             np.array(values["class_counts"], dtype=np.int64),
             values["probs_from"],
             values["novelty_threshold"],
-            values["changed"],
+            values["probabilities"],
+            Circumstances(**values["made_with"]),
         )
 
 

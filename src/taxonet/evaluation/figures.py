@@ -99,8 +99,14 @@ def calibration_figures(judgement: Judgement) -> dict[str, Figures]:
     }
 
 
-def decision_figures(classifier: TaxonClassifier, judgement: Judgement) -> Figures:
-    """Say how often the decision rule names something, at which rank, and how often rightly."""
+def decision_figures(classifier: TaxonClassifier, judgement: Judgement, *, promise: str) -> Figures:
+    """Say how often the decision rule names something, at which rank, and how often rightly.
+
+    Args:
+        classifier: Whose rule it is.
+        judgement: Photos of known taxa.
+        promise: What holds for these photos.
+    """
     taxonomy, calibration = classifier.taxonomy, classifier.calibration
     named = np.array(judgement.named)
     novel = _flagged(judgement, classifier.naming.novelty_threshold)
@@ -110,13 +116,14 @@ def decision_figures(classifier: TaxonClassifier, judgement: Judgement) -> Figur
     right = is_on_path(taxonomy, named, truth) | is_on_path(taxonomy, truth, named)
     ranks = [taxonomy.rank_name(int(node)) or "none" for node in named[spoken]]
     return {
-        "promise": classifier.naming.promise,
+        "promise": promise,
         "threshold_prob": calibration.threshold_prob if classifier.parts.rule is None else None,
         "images": len(named),
         "flagged_unknown": int(novel.sum()),
         "nothing_named": int(((named == 0) & ~novel).sum()),
         "named": int(spoken.sum()),
         "named_right": float(right[spoken].mean()) if spoken.any() else None,
+        "wrong_of_photos": float((spoken & ~right).mean()),
         "named_at_rank": {rank: ranks.count(rank) for rank in dict.fromkeys(ranks)},
     }
 

@@ -104,7 +104,7 @@ def evaluate(config: EvaluateConfig, *, show_progress: bool = False) -> Evaluati
         "recipe": classifier.parts.recipe.model_dump(),
         "test": {
             "seen_in_training": _seen_in_training(config, photos.known),
-            **_figures(classifier, photos, test),
+            **_figures(classifier, photos, test, promise=classifier.naming.promise),
             "by": breakdown.figures(),
         },
     }
@@ -264,7 +264,7 @@ def _judge_region(
     figures = {
         "images": str(path),
         "batch_norm": config.batch_norm,
-        **_figures(classifier, photos, judgement),
+        **_figures(classifier, photos, judgement, promise=_ELSEWHERE),
         "by": breakdown.figures(),
     }
     if corrected is not None:
@@ -272,8 +272,11 @@ def _judge_region(
     return photos, judgement, figures
 
 
+_ELSEWHERE = "none: calibrated on photos from elsewhere"
+
+
 def _figures(
-    classifier: TaxonClassifier, photos: MatchedPhotos, judgement: Judgement
+    classifier: TaxonClassifier, photos: MatchedPhotos, judgement: Judgement, *, promise: str
 ) -> dict[str, Any]:
     classes = judgement.levels[CLASS_LEVEL]
     return {
@@ -283,7 +286,7 @@ def _figures(
         "levels": all_levels(judgement),
         "rollups": judgement.rollups.figures(),
         "calibration": calibration_figures(judgement),
-        "decision": decision_figures(classifier, judgement),
+        "decision": decision_figures(classifier, judgement, promise=promise),
         "confused": confused_figures(classifier, classes),
         "per_class": class_figures(classes),
     }

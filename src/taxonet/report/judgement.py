@@ -142,6 +142,7 @@ def _decision_section(evaluations: Mapping[str, Evaluation]) -> Section:
         Column("promise"),
         Column("named", "%", 1),
         Column("of these right", "%", 1),
+        Column("wrong, of all photos", "%", 1),
         Column("called unknown", "%", 1),
         Column("nothing named", "%", 1),
         Column("named at rank"),
@@ -153,7 +154,8 @@ def _decision_section(evaluations: Mapping[str, Evaluation]) -> Section:
         ranks = ", ".join(f"{rank} {count}" for rank, count in found["named_at_rank"].items())
         shares = [100 * found[key] / images for key in ("flagged_unknown", "nothing_named")]
         named, right = 100 * found["named"] / images, percent(found["named_right"])
-        rows.append((name, found["promise"], named, right, *shares, ranks))
+        wrong = percent(found["wrong_of_photos"])
+        rows.append((name, found["promise"], named, right, wrong, *shares, ranks))
     return Section(
         "What it dares to name",
         paragraphs=(

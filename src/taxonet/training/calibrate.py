@@ -46,6 +46,7 @@ _AT_ONCE = 1024
 # too few it says more of them than of the classifier.
 _SHARE_FOR_TEMPERATURE = 4
 _FEWEST_FOR_TEMPERATURE = 25
+_SIDES = (True, False)  # known, unknown
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,9 @@ def calibrated(
 ) -> Calibrated:
     """Return the classifier with what calibration photos say.
 
-    A quarter of the known photos, chosen by their names, sets the temperature, if that is 25 or
-    more. The others set thresholds: a policy's promise is about photos that the probabilities do
-    not depend on.
+    A quarter of the photos, chosen by their names, is put aside for the temperature, if 25 or more
+    of it are known. The others set thresholds: a policy's promise is about photos that the
+    probabilities do not depend on.
 
     Args:
         classifier: The trained classifier; thresholds that it has are forgotten.
@@ -203,15 +204,19 @@ def _temperature(classifier: TaxonClassifier, seen: _Seen) -> tuple[float, BoolA
     Only a softmax over classes has one; without it, or with too few photos, it is 1.
     """
     left = np.ones(len(seen.names), dtype=bool)
-    known = np.flatnonzero(seen.known)
-    share = len(known) // _SHARE_FOR_TEMPERATURE
-    if not isinstance(classifier.reading, FlatReading) or share < _FEWEST_FOR_TEMPERATURE:
+    used, others = (_a_quarter(seen.names, np.flatnonzero(seen.known == side)) for side in _SIDES)
+    if not isinstance(classifier.reading, FlatReading) or len(used) < _FEWEST_FOR_TEMPERATURE:
         return 1.0, left
-    order = keyed_order([seen.names[row] for row in known], "temperature")
-    used = np.sort(known[order[:share]])
-    left[used] = False
+    # As many of the unknown ones, so that those that are left are mixed as they were given.
+    left[used] = left[others] = False
     targets = np.searchsorted(classifier.class_nodes, seen.nodes[used])
     return fit_temperature(seen.logits[torch.from_numpy(used)], targets), left
+
+
+def _a_quarter(names: Sequence[str], rows: IntArray) -> IntArray:
+    """Return a quarter of the rows, chosen by the names of the photos, ascending."""
+    order = keyed_order([names[row] for row in rows], "temperature")
+    return np.sort(rows[order[: len(rows) // _SHARE_FOR_TEMPERATURE]])
 
 
 def _scores(classifier: TaxonClassifier, seen: _Seen) -> CalibrationScores:

@@ -1,6 +1,6 @@
 """The verb `calibrate`: thresholds and a decision policy from labelled photos, for a classifier."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,11 @@ import numpy as np
 from taxonet.classifier import (
     DecisionRule,
     PredictedGroups,
+    SpannedTree,
     TaxonClassifier,
     TrainingIndex,
     copy_beside,
+    fingerprint,
     trained_on,
     with_novelty_score,
     write_calibration_scores,
@@ -20,7 +22,7 @@ from taxonet.data.matching import match_photos, open_unknown, unknown_nodes
 from taxonet.data.sources import open_images
 from taxonet.errors import ConfigError, DataError
 from taxonet.files import atomic_folder, require_free
-from taxonet.inference.decision import Policy, RankThresholds, ThresholdPolicy
+from taxonet.inference.decision import LeafSets, Policy, RankThresholds, ThresholdPolicy
 from taxonet.recipes import read_overrides
 from taxonet.recipes.verbs import CalibrateConfig
 from taxonet.registry import FITTED_NOVELTY_SCORES, POLICIES
@@ -54,9 +56,14 @@ def recalibrate(config: CalibrateConfig, *, show_progress: bool = False) -> Cali
     require_free(config.out)
     policy = _policy(config)
     classifier = _with_score(TaxonClassifier.load(config.classifier, device=config.device), config)
+    spanned = SpannedTree.of(classifier.taxonomy, classifier.class_nodes)
     groups = PredictedGroups.of(
-        config.group_by, classifier.taxonomy, classifier.class_nodes, classifier.class_counts
+        config.group_by,
+        spanned.tree,
+        spanned.places(classifier.class_nodes),
+        classifier.class_counts,
     )
+    _check_policy(policy, config, spanned)
     known, notes = _known(config, classifier)
     photos = [known] if config.unknown is None else [known, _unknown(config.unknown, classifier)]
     found = calibrated(
@@ -76,7 +83,7 @@ def recalibrate(config: CalibrateConfig, *, show_progress: bool = False) -> Cali
         )
     new = found.classifier
     if policy is not None:
-        rule = _fitted(policy, groups, found)
+        rule = _fitted(policy, groups, found, spanned)
         new = new.with_calibration(new.calibration, rule)
         notes += list(getattr(policy, "notes", ()))
     with atomic_folder(config.out) as folder:
@@ -102,6 +109,23 @@ def _policy(config: CalibrateConfig) -> Policy[Any] | None:
     return policy
 
 
+def _check_policy(
+    policy: Policy[Any] | None, config: CalibrateConfig, spanned: SpannedTree
+) -> None:
+    """Refuse what cannot be before the photos are read."""
+    if policy is None:
+        return
+    if config.group_by is not None and not isinstance(policy, ThresholdPolicy):
+        raise ConfigError(f"The policy {policy.kind} has no groups: leave out --group-by.")
+    if isinstance(policy, RankThresholds):
+        policy.check_ranks(spanned.tree)
+    if config.unknown is not None and isinstance(policy, LeafSets):
+        raise ConfigError(
+            f"The policy {policy.kind} is about sets of leaves, and an unknown taxon is no leaf: "
+            "leave out --unknown, or choose another policy."
+        )
+
+
 def _known(
     config: CalibrateConfig, classifier: TaxonClassifier
 ) -> tuple[CalibrationPhotos, list[str]]:
@@ -119,6 +143,18 @@ def _known(
         )
     seen = trained_on(config.classifier, matched.known)
     fresh = np.ones(len(matched.known), dtype=bool) if seen is None else ~seen
+    if seen is None:
+        notes.append(
+            "This classifier has no index of its training photos, so that nothing tells whether "
+            "it was trained on these; promises are about photos that it was not trained on."
+        )
+    if "group" in matched.known.frame:
+        groups = matched.known.frame["group"].dropna()
+        if groups.duplicated().any():
+            notes.append(
+                f"{len(groups)} photos are of {groups.nunique()} groups (observations, sites): "
+                "promises count every photo as independent, and hold with one photo of each."
+            )
     if not fresh.all():
         notes.append(f"{int((~fresh).sum())} photos were trained on and were left out.")
     if not fresh.any():
@@ -146,13 +182,16 @@ def _unknown(path: Path, classifier: TaxonClassifier) -> CalibrationPhotos:
     return CalibrationPhotos(table, nodes, np.zeros(len(nodes), dtype=bool), str(path))
 
 
-def _fitted(policy: Policy[Any], groups: PredictedGroups | None, found: Calibrated) -> DecisionRule:
+def _fitted(
+    policy: Policy[Any], groups: PredictedGroups | None, found: Calibrated, spanned: SpannedTree
+) -> DecisionRule:
     classifier, scores = found.classifier, found.scores
     assert scores is not None
     source = classifier.calibration.source
     if isinstance(policy, ThresholdPolicy | RankThresholds):
-        return scores.fit(policy, classifier.taxonomy, groups=groups, source=source)
-    if groups is not None:
-        raise ConfigError(f"The policy {policy.kind} has no groups: leave out --group-by.")
-    probs = classifier.node_probs(found.logits)
-    return DecisionRule(policy.fit(probs, scores.truth, classifier.taxonomy), source=source)
+        rule = scores.fit(policy, spanned, groups=groups, source=source)
+    else:
+        probs = spanned.probs(classifier.node_probs(found.logits))
+        policy.fit(probs, spanned.places(scores.truth), spanned.tree)
+        rule = DecisionRule(policy, source=source)
+    return replace(rule, probabilities=fingerprint(classifier.parts))

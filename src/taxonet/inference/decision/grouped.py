@@ -6,7 +6,7 @@ from typing import Annotated, NamedTuple, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from taxonet.errors import ConfigError
 from taxonet.inference.decision.inputs import check_images, checked_groups, likely_of
@@ -61,6 +61,12 @@ class Thresholds(Found):
 
     grouped: bool
     groups: dict[int, GroupThreshold]
+
+    @model_validator(mode="after")
+    def _has_the_group_of_all(self) -> Self:
+        if not self.grouped and set(self.groups) != {_ALL}:
+            raise ValueError(f"without groups there is the one group {_ALL}")
+        return self
 
 
 class ThresholdPolicy(Policy[Thresholds]):

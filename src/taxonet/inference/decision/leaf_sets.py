@@ -85,7 +85,7 @@ class LeafSets(LearntPolicy[LeafSetsFound]):
     @property
     def promise(self) -> str:
         """What holds for images like the calibration images, in a few words."""
-        return f"at most {100 * self.alpha:.3g} % of sets without the true leaf on average"
+        return f"at most {100 * self.alpha:.3g} % of photos of known taxa wrong on average"
 
     def _learn(
         self, node_probs: torch.Tensor, truth: IntArray, taxonomy: Taxonomy

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from taxonet.errors import ConfigError, DataError
 from taxonet.inference.decision.likely import IntArray
+from taxonet.registry import POLICIES
 from taxonet.taxonomy import Taxonomy
 
 #: What a stored policy may hold.
@@ -105,6 +106,7 @@ class Policy(ABC, Generic[FoundT]):
                 "with policy_from_dict."
             )
         options = {key: values[key] for key in values if key not in ("policy", "found")}
+        options = POLICIES.check(cls.kind, options)
         try:
             policy = cls(**options)
             found = cls._found_model.model_validate(values.get("found"))

@@ -90,9 +90,14 @@ class RankThresholds(Policy[Found]):
         self._unfitted()
         likely = likely_of(node_probs, taxonomy)
         checked_truth(target_nodes, check_images(likely.n_images), taxonomy)
-        self._threshold_of_nodes(taxonomy)
+        self.check_ranks(taxonomy)
         self._found = Found(taxonomy=taxonomy.digest)
         return self
+
+    def check_ranks(self, taxonomy: Taxonomy) -> None:
+        """Raise a TaxonomyError unless the taxonomy has every rank that has a threshold."""
+        for rank in self.thresholds:
+            taxonomy.at_rank(rank)
 
     def decide(self, node_probs: torch.Tensor | LikelyNodes, taxonomy: Taxonomy) -> IntArray:
         """Return the node to name for each image, int64 ``(B,)``; 0 names nothing.
