@@ -325,7 +325,7 @@ _OTHERS = (
     *_of(
         "classifier/rows.py",
         "classifier",
-        ("novelty > self", "novelty >= self"),
+        ("novelty > threshold", "novelty >= threshold"),
         (">= smallest", "> smallest"),
     ),
 )
