@@ -173,7 +173,8 @@ class DecideConfig(Section):
 
     scores: Path = Field(description="Scores that `predict --scores` wrote (.parquet).")
     policy: Path = Field(
-        description="A fitted policy: decision.yaml of the folder that `calibrate --policy` wrote."
+        Path("decision.yaml"),
+        description="A fitted policy, from the folder that `calibrate --policy` wrote.",
     )
     out: Path = Field(Path("decisions.csv"), description="Where rows go: .csv, .jsonl or .parquet.")
     top_k: PositiveInt = Field(1, description="Candidates to write at every rank.")
