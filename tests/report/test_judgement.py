@@ -210,8 +210,10 @@ def test_two_classifiers_stand_side_by_side(full: Evaluation, plain: Evaluation)
     decisions = next(t for t in tables_of(report) if t.caption.startswith("Decisions"))
     assert [row[0] for row in decisions.rows] == ["TaxoNet", "Cross entropy"]
     for row in decisions.rows:
-        named, _, unknown, nothing = row[2:6]
+        named, _, wrong, unknown, nothing = row[2:7]
         assert isinstance(named, float)
+        assert isinstance(wrong, float)
+        assert wrong <= named
         assert isinstance(unknown, float)
         assert isinstance(nothing, float)
         assert named + unknown + nothing == pytest.approx(100)
