@@ -9,7 +9,6 @@ into halves, one to fit the rules on and one to judge them. Node probabilities a
 """
 
 import argparse
-import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 
 from benchmarks.decision_rules import ALPHAS, DELTA, RULES, JudgedPhotos, areas, draws
-from benchmarks.records import append_record, read_records
+from benchmarks.records import append_record, command_of, read_records
 from benchmarks.run_table import RESULTS, commit_of_the_code, write_into
 from benchmarks.scored import Scored
 from taxonet.classifier import TaxonClassifier
@@ -76,7 +75,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "delta": DELTA,
         "area": areas(photos),
         "rules": draws(photos, number=options.draws, seed=options.seed),
-        "command": shlex.join(["python", "-m", "benchmarks.decision_study", *sys.argv[1:]]),
+        "command": command_of("decision_study"),
         "commit": commit,
         "torch": torch.__version__,
     }

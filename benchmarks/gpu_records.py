@@ -2,10 +2,8 @@
 
 import json
 import platform
-import shlex
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from torch import Tensor
 
 from benchmarks.gpu_data import DeviceImages
 from benchmarks.gpu_training import RowTraining
+from benchmarks.records import command_of
 from taxonet.files import atomic_file
 
 _RECORDS = "records.jsonl"
@@ -38,7 +37,7 @@ class Provenance:
             if device.type == "cuda"
             else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
         )
-        command = shlex.join(["python", "-m", "benchmarks.gpu_long_tail", *sys.argv[1:]])
+        command = command_of("gpu_long_tail")
         return cls(hardware=name, commit=commit or _commit(), command=command)
 
 

@@ -12,7 +12,6 @@ calibration photos; test photos and photos of unknown taxa are only read.
 
 import argparse
 import os
-import shlex
 import sys
 import time
 from collections.abc import Mapping
@@ -25,7 +24,7 @@ import torch
 from benchmarks import open_set_data
 from benchmarks.open_set_data import ALL, KINDS, PrepareOpenSet
 from benchmarks.open_set_scores import measure
-from benchmarks.records import append_record, read_records
+from benchmarks.records import append_record, command_of, read_records
 from benchmarks.run_table import RESULTS, cell, commit_of_the_code, train_row, write_into
 from benchmarks.tables import Row
 
@@ -134,7 +133,7 @@ def _run(name: str, row: Row, seed: int, options: argparse.Namespace) -> dict[st
             kind: sorted(table.frame["taxon"].unique()) for kind, table in data.unknown.items()
         },
         **measure(folder, data),
-        "command": shlex.join(["python", "-m", "benchmarks.open_set_study", *sys.argv[1:]]),
+        "command": command_of("open_set_study"),
         "commit": commit,
         "torch": torch.__version__,
     }

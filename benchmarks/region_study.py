@@ -11,7 +11,6 @@ nothing else.
 """
 
 import argparse
-import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.records import append_record, read_records
+from benchmarks.records import append_record, command_of, read_records
 from benchmarks.run_table import RESULTS, commit_of_the_code, write_into
 from taxonet.evaluation import evaluate
 from taxonet.evaluation.judge import CLASS_LEVEL
@@ -89,7 +88,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             _WAYS[2]: found[1]["without"],
             _WAYS[3]: found[1]["with"],
         },
-        "command": shlex.join(["python", "-m", "benchmarks.region_study", *sys.argv[1:]]),
+        "command": command_of("region_study"),
         "commit": commit,
         "torch": torch.__version__,
     }

@@ -69,17 +69,24 @@ def read(path: Path) -> pd.DataFrame:
     return frame.replace("", None).astype(figures)
 
 
+def scored(classifier: Path, photos: list[str], folder: Path, **options: Any) -> Path:
+    """Scores of photos by a classifier's folder."""
+    given: dict[str, Any] = {"device": "cpu", "batch_size": 4} | options
+    config = PredictConfig(
+        classifier=classifier,
+        images=tuple(photos),
+        out=folder / "own.csv",
+        scores=folder / "scores.parquet",
+        **given,
+    )
+    predict_to_file(config)
+    return folder / "scores.parquet"
+
+
 @pytest.fixture
 def scores(saved: Path, photos: list[str], tmp_path: Path) -> Path:
     """Scores of the photos, with all probabilities."""
-    path = tmp_path / "scores.parquet"
-    options: dict[str, Any] = {"node_probs_from": 0, "device": "cpu", "batch_size": 4}
-    predict_to_file(
-        PredictConfig(
-            classifier=saved, images=tuple(photos), out=tmp_path / "own.csv", scores=path, **options
-        )
-    )
-    return path
+    return scored(saved, photos, tmp_path, node_probs_from=0)
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -138,19 +145,10 @@ def test_what_voids_a_promise_travels_with_the_scores(
 ) -> None:
     rule = fitted("risk", TaxonClassifier.load(saved, device="cpu"), photos)
     write_rule(rule, tmp_path / "rule.yaml")
-    predict_to_file(
-        PredictConfig(
-            classifier=saved,
-            images=tuple(photos[:2]),
-            out=tmp_path / "rows.csv",
-            scores=tmp_path / "scores.parquet",
-            within=("family=Rosaceae",),
-            device="cpu",
-        )
-    )
+    path = scored(saved, photos[:2], tmp_path, within=("family=Rosaceae",))
     summary = decide_from_file(
         DecideConfig(
-            scores=tmp_path / "scores.parquet",
+            scores=path,
             policy=tmp_path / "rule.yaml",
             out=tmp_path / "decided.csv",
         )
@@ -161,16 +159,7 @@ def test_what_voids_a_promise_travels_with_the_scores(
 def test_scores_that_leave_out_too_much_are_refused(
     saved: Path, photos: list[str], tmp_path: Path
 ) -> None:
-    path = tmp_path / "scores.parquet"
-    predict_to_file(
-        PredictConfig(
-            classifier=saved,
-            images=tuple(photos[:2]),
-            out=tmp_path / "rows.csv",
-            scores=path,
-            device="cpu",
-        )
-    )
+    path = scored(saved, photos[:2], tmp_path)
     classifier = TaxonClassifier.load(saved, device="cpu")
     for name, says in (
         ("climbing", "the policy climbing looks at those from 0"),
@@ -238,19 +227,8 @@ def test_what_voids_the_promise_of_one_policy_may_leave_anothers(
     saved: Path, photos: list[str], tmp_path: Path
 ) -> None:
     """Without renormalising names only get coarser: by one threshold, but not by climbing."""
-    path = tmp_path / "scores.parquet"
-    predict_to_file(
-        PredictConfig(
-            classifier=saved,
-            images=tuple(photos[:2]),
-            out=tmp_path / "rows.csv",
-            scores=path,
-            node_probs_from=0,
-            within=("family=Rosaceae",),
-            renormalise=False,
-            device="cpu",
-        )
-    )
+    some: dict[str, Any] = {"within": ("family=Rosaceae",), "renormalise": False}
+    path = scored(saved, photos[:2], tmp_path, node_probs_from=0, **some)
     classifier = TaxonClassifier.load(saved, device="cpu")
     promises = {}
     for name in ("risk", "climbing", "by family"):

@@ -4,6 +4,7 @@ A head holds all that prediction needs; a loss holds none of it.
 """
 
 import math
+from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
 import torch
@@ -17,7 +18,7 @@ from taxonet.registry import HEADS
 SHORTEST_NORM = 1e-12
 
 
-class Head(nn.Module):
+class Head(nn.Module, ABC):
     """The base of all heads: embeddings ``(B, d)`` to scores ``(B, c)``.
 
     Probabilities are ``softmax(scale * scores / temperature)``. Training sets the scale once, from
@@ -46,9 +47,9 @@ class Head(nn.Module):
         self.weight = nn.Parameter(torch.empty(classes, embedding_size))
 
     @property
+    @abstractmethod
     def kind(self) -> Literal["logits", "cosines"]:
         """What the scores are; most heads say it as a constant of their class."""
-        raise NotImplementedError
 
     @property
     def scale(self) -> float:

@@ -1,15 +1,14 @@
 """Climbing from the most probable leaf until the node is probable enough."""
 
-from typing import Any
-
 import numpy as np
 import torch
 
-from taxonet.inference.decision.inputs import check_share, prob_blocks
+from taxonet.inference.decision.inputs import prob_blocks
 from taxonet.inference.decision.learnt import LearntPolicy
 from taxonet.inference.decision.likely import FloatArray, IntArray
 from taxonet.inference.decision.mean_risk import wrong_allowed
 from taxonet.inference.decision.mistakes import threshold_leaving
+from taxonet.inference.decision.on_average import OnAverage
 from taxonet.inference.decision.policy import Found, Images, Prob
 from taxonet.registry import POLICIES
 from taxonet.taxonomy import Taxonomy
@@ -31,7 +30,7 @@ class ClimbingFound(Found):
 
 
 @POLICIES.register("climbing")
-class Climbing(LearntPolicy[ClimbingFound]):
+class Climbing(OnAverage[ClimbingFound], LearntPolicy[ClimbingFound]):
     r"""Climbs from the most probable leaf to the first node that reaches a threshold.
 
     The threshold may be below 0.5, where the rule, unlike the deepest node of all, stays on the
@@ -66,19 +65,6 @@ class Climbing(LearntPolicy[ClimbingFound]):
 
     kind = "climbing"
     _found_model = ClimbingFound
-
-    def __init__(self, alpha: float = 0.05) -> None:
-        super().__init__()
-        self.alpha = check_share("alpha", alpha)
-
-    def options(self) -> dict[str, Any]:
-        """Return alpha."""
-        return {"alpha": self.alpha}
-
-    @property
-    def promise(self) -> str:
-        """What holds for images like the calibration images, in a few words."""
-        return f"at most {100 * self.alpha:.3g} % of photos wrong on average"
 
     def _learn(
         self, node_probs: torch.Tensor, truth: IntArray, taxonomy: Taxonomy

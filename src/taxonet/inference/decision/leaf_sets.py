@@ -1,17 +1,18 @@
 """Sets of leaves that hold the true one with a probability of at least 1 - alpha."""
 
 from math import inf
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
 from pydantic import Field
 
 from taxonet.inference.decision.covers import BoolArray, covering_node
-from taxonet.inference.decision.inputs import check_share, prob_blocks
+from taxonet.inference.decision.inputs import prob_blocks
 from taxonet.inference.decision.learnt import LearntPolicy
 from taxonet.inference.decision.likely import PROB_DECIMALS, FloatArray, IntArray
 from taxonet.inference.decision.mean_risk import wrong_allowed
+from taxonet.inference.decision.on_average import OnAverage
 from taxonet.inference.decision.policy import Found, Images
 from taxonet.registry import POLICIES
 from taxonet.taxonomy import Taxonomy
@@ -31,7 +32,7 @@ class LeafSetsFound(Found):
 
 
 @POLICIES.register("leaf_sets")
-class LeafSets(LearntPolicy[LeafSetsFound]):
+class LeafSets(OnAverage[LeafSetsFound], LearntPolicy[LeafSetsFound]):
     r"""Gives sets of leaves that hold the true one with a probability of at least 1 - alpha.
 
     .. math:: S(x) = \{ v : m(x, v) \le \hat q \}, \quad m(x, v) = \sum_{u : P(u) > P(v)} P(u)
@@ -73,14 +74,6 @@ class LeafSets(LearntPolicy[LeafSetsFound]):
 
     kind = "leaf_sets"
     _found_model = LeafSetsFound
-
-    def __init__(self, alpha: float = 0.05) -> None:
-        super().__init__()
-        self.alpha = check_share("alpha", alpha)
-
-    def options(self) -> dict[str, Any]:
-        """Return alpha."""
-        return {"alpha": self.alpha}
 
     @property
     def promise(self) -> str:

@@ -1,18 +1,16 @@
 """Names that are wrong with a probability of at most alpha, on average over calibration sets."""
 
-from typing import Any
-
 import numpy as np
 
-from taxonet.inference.decision.grouped import Names, ThresholdPolicy
-from taxonet.inference.decision.inputs import check_share
+from taxonet.inference.decision.grouped import Names, ThresholdPolicy, Thresholds
 from taxonet.inference.decision.likely import LOWEST_THRESHOLD_PROB
 from taxonet.inference.decision.mistakes import threshold_leaving
+from taxonet.inference.decision.on_average import OnAverage
 from taxonet.registry import POLICIES
 
 
 @POLICIES.register("mean_risk_controlled")
-class MeanRiskControlled(ThresholdPolicy):
+class MeanRiskControlled(OnAverage[Thresholds], ThresholdPolicy):
     r"""Names the deepest node such that P(wrong) is at most alpha on average.
 
     .. math:: E[R(\hat t)] \le \alpha, \quad \hat t = \min \Big\{ t : \frac{n \hat R(t) + 1}{n + 1}
@@ -47,19 +45,6 @@ class MeanRiskControlled(ThresholdPolicy):
     """
 
     kind = "mean_risk_controlled"
-
-    def __init__(self, alpha: float = 0.05) -> None:
-        super().__init__()
-        self.alpha = check_share("alpha", alpha)
-
-    def options(self) -> dict[str, Any]:
-        """Return alpha."""
-        return {"alpha": self.alpha}
-
-    @property
-    def promise(self) -> str:
-        """What holds for images like the calibration images, in a few words."""
-        return f"at most {100 * self.alpha:.3g} % of photos wrong on average"
 
     def _threshold(self, names: Names, *, n_groups: int) -> float | None:
         return threshold_leaving(

@@ -96,6 +96,23 @@ class MomentNovelty(FittedNovelty):
         """
 
 
+class ClassMeansNovelty(MomentNovelty):
+    """A score that measures from the means of the classes that have any image."""
+
+    means: Tensor
+    present: Tensor
+
+    def __init__(self, dim: int, classes: int) -> None:
+        super().__init__(dim, classes)
+        self.register_buffer("means", torch.zeros(classes, dim, dtype=torch.float64))
+        self.register_buffer("present", torch.zeros(classes, dtype=torch.bool))
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether any class has a mean."""
+        return bool(self.present.any())
+
+
 def check_moments(moments: EmbeddingMoments, *, dim: int, classes: int) -> None:
     """Raise a DataError unless the moments are of these sizes and of at least one image."""
     if (moments.dim, moments.classes) != (dim, classes):

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from taxonet.inference.novelty.distances import nearest_squared_distance
-from taxonet.inference.novelty.fitted import MomentNovelty, check_moments
+from taxonet.inference.novelty.fitted import ClassMeansNovelty, check_moments
 from taxonet.inference.novelty.moments import EmbeddingMoments
 from taxonet.inference.novelty.whitening import whitening
 from taxonet.registry import FITTED_NOVELTY_SCORES
 
 
 @FITTED_NOVELTY_SCORES.register("mahalanobis")
-class Mahalanobis(MomentNovelty):
+class Mahalanobis(ClassMeansNovelty):
     r"""The squared Mahalanobis distance to the nearest class mean, with one shared covariance.
 
     .. math:: \min_k (x - \mu_k)^\top \Sigma^{-1} (x - \mu_k), \quad
@@ -48,22 +48,13 @@ class Mahalanobis(MomentNovelty):
 
     centre: Tensor
     whitening: Tensor
-    means: Tensor
-    present: Tensor
 
     def __init__(self, dim: int, classes: int, *, shrinkage: float | None = None) -> None:
         super().__init__(dim, classes)
         self.shrinkage = shrinkage
+        # The means are kept less the centre, in the coordinates where the covariance is the identity.
         self.register_buffer("centre", torch.zeros(dim, dtype=torch.float64))
         self.register_buffer("whitening", torch.zeros(dim, dim, dtype=torch.float64))
-        #: Of the classes, less the centre, in the coordinates where the covariance is the identity.
-        self.register_buffer("means", torch.zeros(classes, dim, dtype=torch.float64))
-        self.register_buffer("present", torch.zeros(classes, dtype=torch.bool))
-
-    @property
-    def is_fitted(self) -> bool:
-        """Whether any class has a mean."""
-        return bool(self.present.any())
 
     def fit_moments(self, moments: EmbeddingMoments) -> Self:
         """Take the class means and the shared covariance; see `MomentNovelty.fit_moments`."""

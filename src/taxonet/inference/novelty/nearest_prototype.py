@@ -7,7 +7,7 @@ from torch import Tensor
 
 from taxonet.errors import ConfigError, did_you_mean
 from taxonet.inference.novelty.distances import nearest_squared_distance, unit_length
-from taxonet.inference.novelty.fitted import MomentNovelty, check_moments
+from taxonet.inference.novelty.fitted import ClassMeansNovelty, check_moments
 from taxonet.inference.novelty.moments import EmbeddingMoments
 from taxonet.registry import FITTED_NOVELTY_SCORES
 
@@ -15,7 +15,7 @@ Distance = Literal["euclidean", "cosine"]
 
 
 @FITTED_NOVELTY_SCORES.register("nearest_prototype")
-class NearestPrototype(MomentNovelty):
+class NearestPrototype(ClassMeansNovelty):
     r"""The distance to the nearest class mean.
 
     .. math:: \min_k \lVert x - \mu_k \rVert \quad \text{or} \quad 1 - \max_k \cos(x, \mu_k)
@@ -45,19 +45,9 @@ class NearestPrototype(MomentNovelty):
         [0.5, 4.0]
     """
 
-    means: Tensor
-    present: Tensor
-
     def __init__(self, dim: int, classes: int, *, distance: Distance = "euclidean") -> None:
         super().__init__(dim, classes)
         self.distance = check_distance(distance)
-        self.register_buffer("means", torch.zeros(classes, dim, dtype=torch.float64))
-        self.register_buffer("present", torch.zeros(classes, dtype=torch.bool))
-
-    @property
-    def is_fitted(self) -> bool:
-        """Whether any class has a mean."""
-        return bool(self.present.any())
 
     def fit_moments(self, moments: EmbeddingMoments) -> Self:
         """Take the class means; see `MomentNovelty.fit_moments`."""
