@@ -52,7 +52,7 @@ class Mahalanobis(ClassMeansNovelty):
     def __init__(self, dim: int, classes: int, *, shrinkage: float | None = None) -> None:
         super().__init__(dim, classes)
         self.shrinkage = shrinkage
-        # The means are kept less the centre, in the coordinates where the covariance is the identity.
+        # The means are less the centre, in the coordinates where the covariance is the identity.
         self.register_buffer("centre", torch.zeros(dim, dtype=torch.float64))
         self.register_buffer("whitening", torch.zeros(dim, dim, dtype=torch.float64))
 
