@@ -21,7 +21,7 @@ from taxonet.inference.decision import (
     RiskControlled,
     is_on_path,
 )
-from taxonet.metrics import RiskCoverageCurve, node_coverage
+from taxonet.metrics import node_coverage
 from taxonet.seeds import generator
 from taxonet.taxonomy import Taxonomy
 
@@ -40,7 +40,6 @@ RULES: dict[str, Callable[[float], Policy[Any]]] = {
     "LeafSets": LeafSets,
     "InformationGain": InformationGain,
 }
-_BOUNDS = np.linspace(1, 0, 201)  # of LeafSets' mass, from all leaves to the best one
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,13 @@ class JudgedPhotos:
     taxonomy: Taxonomy
     node_probs: torch.Tensor
     truth: IntArray
+    unknown: int = 0
+    """How many are of unknown taxa; their true node is the deepest known one above them."""
+
+    @property
+    def rules(self) -> list[str]:
+        """Name the rules for such photos: an unknown taxon is no leaf that a set could hold."""
+        return [rule for rule in RULES if not (self.unknown and rule == "LeafSets")]
 
 
 class Outcome(NamedTuple):
@@ -81,9 +87,9 @@ def draws(
         order = generator("decision study", seed, draw).permutation(len(photos.truth))
         fitting, judging = np.split(order, [len(order) // 2])
         given, asked = photos.node_probs[fitting], photos.node_probs[judging]
-        for rule, made in RULES.items():
+        for rule in photos.rules:
             for alpha in ALPHAS:
-                policy = made(alpha).fit(given, photos.truth[fitting], photos.taxonomy)
+                policy = RULES[rule](alpha).fit(given, photos.truth[fitting], photos.taxonomy)
                 named = policy.decide(asked, photos.taxonomy)
                 outcomes[rule, alpha].append(
                     outcome(
@@ -96,7 +102,7 @@ def draws(
                 )
     return {
         rule: {str(alpha): _summary(outcomes[rule, alpha], alpha) for alpha in ALPHAS}
-        for rule in RULES
+        for rule in photos.rules
     }
 
 
@@ -132,38 +138,3 @@ def _summary(outcomes: list[Outcome], alpha: float) -> dict[str, float]:
         "over": float((risk > alpha).mean()),
         "silent": float((columns["named"] == 0).mean()),
     }
-
-
-def areas(photos: JudgedPhotos) -> dict[str, float | None]:
-    """Return hAURC of each rule whose curve goes from the root for all photos to a leaf for all.
-
-    The rules that name nothing below one half end before, and so does the information gain, for
-    which a genus may be worth more than a leaf however little errors weigh.
-    """
-    climbing = RiskCoverageCurve(photos.taxonomy)
-    climbing.update(photos.node_probs.clamp(0, 1), photos.truth)
-    found: dict[str, float | None] = dict.fromkeys(RULES)
-    return found | {
-        "Climbing": climbing.compute().area,
-        "LeafSets": area(photos, [_leaf_sets(photos.taxonomy, bound) for bound in _BOUNDS]),
-    }
-
-
-def area(photos: JudgedPhotos, policies: list[Policy[Any]]) -> float | None:
-    """Return the area below risk over coverage of policies, from the vaguest to the boldest.
-
-    The curve begins with the root for all photos; None where it does not end with a leaf for all.
-    """
-    coverage = node_coverage(photos.taxonomy)
-    points = [(0.0, 0.0)]
-    for policy in policies:
-        named = policy.decide(photos.node_probs, photos.taxonomy)
-        wrong = ~is_on_path(photos.taxonomy, named, photos.truth)
-        points.append((float(coverage[named].mean()), float(wrong.mean())))
-    x, y = np.array(points).T
-    return float(np.trapezoid(y, x)) if x[-1] == 1 else None
-
-
-def _leaf_sets(taxonomy: Taxonomy, bound: float) -> LeafSets:
-    found = {"taxonomy": taxonomy.digest, "images": 1, "mass_above": float(bound)}
-    return LeafSets.from_dict({"policy": LeafSets.kind, "alpha": 0.5, "found": found})

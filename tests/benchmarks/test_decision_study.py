@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from benchmarks import decision_rules, decision_study
-from benchmarks.decision_rules import ALPHAS, RULES, JudgedPhotos, area, areas, draws, outcome
+from benchmarks.decision_curves import RuleCurve, curves
+from benchmarks.decision_plot import draw_curves
+from benchmarks.decision_rules import ALPHAS, RULES, JudgedPhotos, draws, outcome
 from taxonet.classifier import TaxonClassifier
 from taxonet.inference import MeanRiskControlled, RiskControlled
-from taxonet.inference.decision import RankThresholds
-from taxonet.metrics import node_coverage
+from taxonet.metrics import RiskCoverageCurve, node_coverage
 from taxonet.seeds import generator
 from taxonet.taxonomy import Taxonomy
 from taxonet.taxonomy.propagate import sum_up
@@ -120,25 +121,64 @@ def test_too_few_photos_to_promise_anything_are_silent_draws() -> None:
 
 
 def test_an_area_by_hand() -> None:
-    """Genera, both right: coverage 0.685 without a risk; then leaves, one of two wrong."""
-    probs = torch.tensor([[1.0, 0.0, 1.0, 0.0, 0.9, 0.1], [1.0, 0.2, 0.8, 0.2, 0.7, 0.1]])
-    photos = JudgedPhotos(TREE, probs, np.array([4, 5]))
-    genera = RankThresholds({"genus": 0.5, "species": 1.0}).fit(probs, [4, 5], TREE)
-    leaves = RankThresholds({"genus": 0.5, "species": 0.5}).fit(probs, [4, 5], TREE)
+    """Genera, both right: coverage 0.369 without a risk; then leaves, one of two wrong."""
     at_genus = 1 - log(2) / log(3)
-    assert area(photos, [genera, leaves]) == pytest.approx((1 - at_genus) * 0.5 / 2)
-    assert area(photos, [genera]) is None  # it never names leaves
+    curve = RuleCurve(np.array([0, at_genus, 1]), np.array([0, 0, 0.5]))
+    assert curve.area() == pytest.approx((1 - at_genus) * 0.5 / 2)
+    middle = (1 + at_genus) / 2
+    assert curve.risk_at(middle) == pytest.approx(0.25)
+    assert curve.area(up_to=middle) == pytest.approx((middle - at_genus) * 0.25 / 2)
+    short = RuleCurve(curve.coverage[:2], curve.risk[:2])
+    assert (short.end, short.risk_at(0.5), short.area()) == (at_genus, None, None)
 
 
-def test_areas_agree_with_the_curve_of_single_sure_photos() -> None:
+def test_curves_agree_where_a_photo_is_sure_of_one_leaf() -> None:
     """With all probability on one leaf every rule goes from the root to that leaf at once."""
     probs = torch.zeros(4, len(TREE))
     probs[:, [0, 2, 4]] = 1
-    photos = JudgedPhotos(TREE, probs, np.array([4, 4, 4, 3]))
-    found = areas(photos)
-    assert found["Climbing"] == pytest.approx(0.125)  # a triangle up to risk 1 / 4
-    assert found["LeafSets"] == pytest.approx(0.125)
-    assert [found[rule] for rule in RULES if rule not in ("Climbing", "LeafSets")] == [None] * 4
+    found = curves(JudgedPhotos(TREE, probs, np.array([4, 4, 4, 3])))
+    assert len(found) == 4
+    for curve in found.values():
+        assert (curve.end, curve.risk_at(1)) == (1, 0.25)
+        if curve.area() != pytest.approx(0.125):  # a triangle up to risk 1 / 4
+            assert curve is found["InformationGain"]  # which names the genus on the way
+    assert found["Climbing"].area() == pytest.approx(0.125)
+
+
+def test_the_curve_of_climbing_is_that_of_the_metric() -> None:
+    photos = drawn(300)
+    exact = RiskCoverageCurve(TREE)
+    exact.update(photos.node_probs.clamp(0, 1), photos.truth)
+    found = curves(photos)
+    assert found["Climbing"].area() == pytest.approx(exact.compute().area, abs=1e-3)
+    # Above one half both rules name the same nodes.
+    threshold = found["Threshold of at least 0.5"]
+    assert threshold.end < 1
+    for coverage in (0.1, 0.3, 0.5):
+        assert threshold.risk_at(coverage) == pytest.approx(
+            found["Climbing"].risk_at(coverage), abs=0.01
+        )
+
+
+def test_an_unknown_taxon_is_no_leaf_for_a_set() -> None:
+    photos = drawn(60)
+    mixed = JudgedPhotos(TREE, photos.node_probs, photos.truth, unknown=1)
+    assert "LeafSets" not in curves(mixed)
+    assert "LeafSets" in curves(photos)
+    assert list(draws(mixed, number=1, seed=0)) == [rule for rule in RULES if rule != "LeafSets"]
+
+
+def test_the_same_curves_give_the_same_picture(tmp_path: Path) -> None:
+    coverage = np.linspace(0, 1, 3)
+    records: dict[str, dict[str, Any]] = {
+        "one": {"Climbing": {"risk": [0, 0.1, 0.3]}},
+        "two": {"Climbing": {"risk": [0, 0.1, None]}},
+    }
+    for name in ("a.svg", "b.svg"):
+        draw_curves(records, coverage, tmp_path / "figures" / name)
+    first, second = ((tmp_path / "figures" / name).read_bytes() for name in ("a.svg", "b.svg"))
+    assert first == second
+    assert first.startswith(b"<?xml")
 
 
 @pytest.fixture(scope="module")
@@ -177,21 +217,45 @@ def test_probabilities_are_of_the_spanned_tree_and_computed_once(
     assert again.truth.tolist() == photos.truth.tolist()
 
 
+def test_photos_of_unknown_taxa_are_true_to_their_genus(
+    judged: tuple[Path, Path], tmp_path: Path
+) -> None:
+    unknown = tmp_path / "unknown.csv"
+    save_photo(tmp_path / "new.png", 7)
+    rows = {"image": ["new.png"], "taxon": ["Rosa nova"], "genus": ["Rosa"]}
+    pd.DataFrame(rows).to_csv(unknown, index=False)
+    photos = decision_study.judged_photos(*judged, unknown, work=tmp_path)
+    assert photos.unknown == 1
+    assert len(photos.truth) == len(photos.node_probs) == 6
+    assert photos.taxonomy.names[photos.truth[-1]] == "Rosa"
+
+
 def test_a_record_is_rendered(judged: tuple[Path, Path], tmp_path: Path) -> None:
     assert decision_study.render(tmp_path) == "not run"
     options = argparse.Namespace(
-        classifier=judged[0], images=judged[1], name="tiny", draws=2, seed=0, work=tmp_path
+        classifier=judged[0],
+        images=judged[1],
+        unknown=None,
+        name="tiny",
+        draws=2,
+        seed=0,
+        work=tmp_path,
     )
     record: dict[str, Any] = decision_study.measure(options)
     record["rules"]["Climbing"]["0.05"] |= {
         "coverage": 0.5, "named": 0.75, "depth": 1.25, "risk": 0.03, "risk_sd": 0.01,
         "over": 0.2, "silent": 0.0,
     }  # fmt: skip
-    record["area"]["Climbing"] = 0.0625
+    record["curves"]["Climbing"] = {
+        "end": 1.0, "area": 0.0625, "area_shared": None, "risk": [0.2] * 40 + [None],
+    }  # fmt: skip
     (tmp_path / "decision-study.jsonl").write_text(json.dumps(record) + "\n")
     lines = decision_study.render(tmp_path).splitlines()
-    assert lines[0] == "**tiny: 5 test photos, 5 leaves, 2 divisions, delta 0.1.**"
-    assert "| Climbing | 5 % | 50.0 | 75.0 | 1.25 | 3.0 ± 1.0 | 20.0 | 0.0 | 0.062 |" in lines
+    assert lines[0] == (
+        "**tiny: 5 test photos, 0 of them of unknown taxa, 5 leaves, 2 divisions, delta 0.1.**"
+    )
+    assert "| Climbing | 5 % | 50.0 | 75.0 | 1.25 | 3.0 ± 1.0 | 20.0 | 0.0 |" in lines
+    assert "| Climbing | 100.0 | 20.0 | 20.0 | 20.0 | n/a | 0.062 |" in lines
     rules = [line for line in lines if line.startswith(tuple(f"| {rule} |" for rule in RULES))]
-    assert len(rules) == len(RULES) * len(ALPHAS)
+    assert len(rules) == len(RULES) * len(ALPHAS) + 3  # three rules have curves of their name
     assert record["delta"] == decision_rules.DELTA
