@@ -257,7 +257,7 @@ def test_the_open_set_by_hand(folder: Path, tmp_path: Path, script: Script) -> N
             }
         },
     }
-    assert found.unknown_novelty == (-4.5, -1.5, -1.0, 0.0)
+    assert found.unknown_novelty == (-4.5, -1.0, 0.0, -1.5)
     assert found.metrics["test"]["unknown_images"] == 1
     assert found.metrics["region"]["unknown_images"] == 2
     assert found.metrics["region"]["matched_images"] == 1

@@ -217,6 +217,13 @@ def test_two_classifiers_stand_side_by_side(full: Evaluation, plain: Evaluation)
         assert isinstance(unknown, float)
         assert isinstance(nothing, float)
         assert named + unknown + nothing == pytest.approx(100)
+    # The second was not judged on photos of unknown taxa.
+    (mixed,) = (t for t in tables_of(report) if "unknown taxa together" in t.caption)
+    found = full.metrics["test_and_unknown"]
+    (row,) = mixed.rows
+    assert row[0] == "TaxoNet"
+    assert row[-2] == pytest.approx(100 * found["unknown_images"] / found["images"])
+    assert found["images"] == full.metrics["test"]["decision"]["images"] + found["unknown_images"]
 
 
 def test_without_region_unknown_or_threshold(plain: Evaluation) -> None:

@@ -58,6 +58,8 @@ class CalibrationSource(Stored):
     """Their split; None where the photos had none."""
     sha256: str
     """Hash of the names and true taxa of the readable ones."""
+    unknown_images: int = Field(0, ge=0)
+    """How many of these are of unknown taxa."""
 
 
 class Calibration(Stored):

@@ -8,7 +8,6 @@ import numpy as np
 from taxonet.classifier import TaxonClassifier
 from taxonet.data.long_tail import SHOT_GROUPS
 from taxonet.evaluation.judge import CLASS_LEVEL, Judgement, LevelCounts
-from taxonet.inference.decision import is_on_path
 from taxonet.metrics import (
     accuracy,
     class_f1,
@@ -99,35 +98,6 @@ def calibration_figures(judgement: Judgement) -> dict[str, Figures]:
     }
 
 
-def decision_figures(classifier: TaxonClassifier, judgement: Judgement, *, promise: str) -> Figures:
-    """Say how often the decision rule names something, at which rank, and how often rightly.
-
-    Args:
-        classifier: Whose rule it is.
-        judgement: Photos of known taxa.
-        promise: What holds for these photos.
-    """
-    taxonomy, calibration = classifier.taxonomy, classifier.calibration
-    named = np.array(judgement.named)
-    novel = _flagged(judgement, classifier.naming.novelty_threshold)
-    spoken = (named > 0) & ~novel
-    truth = np.array(judgement.truth)
-    # Below a truth that is known no further a name may be right, and nothing tells.
-    right = is_on_path(taxonomy, named, truth) | is_on_path(taxonomy, truth, named)
-    ranks = [taxonomy.rank_name(int(node)) or "none" for node in named[spoken]]
-    return {
-        "promise": promise,
-        "threshold_prob": calibration.threshold_prob if classifier.parts.rule is None else None,
-        "images": len(named),
-        "flagged_unknown": int(novel.sum()),
-        "nothing_named": int(((named == 0) & ~novel).sum()),
-        "named": int(spoken.sum()),
-        "named_right": float(right[spoken].mean()) if spoken.any() else None,
-        "wrong_of_photos": float((spoken & ~right).mean()),
-        "named_at_rank": {rank: ranks.count(rank) for rank in dict.fromkeys(ranks)},
-    }
-
-
 def all_levels(judgement: Judgement) -> dict[str, Figures]:
     """Return the figures of every level, the classes first, then fine to coarse."""
     return {name: level_figures(level) for name, level in judgement.levels.items()}
@@ -141,12 +111,6 @@ def shown_levels(judgement: Judgement) -> dict[str, LevelCounts]:
     if any(np.array_equal(classes, nodes) for nodes in others):
         del levels[CLASS_LEVEL]
     return levels
-
-
-def _flagged(judgement: Judgement, threshold: float | None) -> Any:
-    if threshold is None:
-        return np.zeros(len(judgement.novelty), dtype=bool)
-    return np.array(judgement.novelty) > threshold
 
 
 def _or_none(values: Any) -> list[float | None]:

@@ -22,6 +22,8 @@ class UnknownPhotos:
     judgement: Judgement
     strata: tuple[str, ...]
     """How new each readable one is; see `novelty_strata`."""
+    nodes: NDArray[np.int64]
+    """The deepest known node above the taxon of each readable one; 0, the root, if nothing is."""
 
 
 def open_set_figures(

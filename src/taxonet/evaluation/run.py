@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 
 from taxonet.classifier import TaxonClassifier, trained_on
-from taxonet.data.matching import MatchedPhotos, match_photos, open_unknown
+from taxonet.data.matching import MatchedPhotos, match_photos, open_unknown, unknown_nodes
 from taxonet.data.sources import open_images
 from taxonet.data.table import ImageTable
 from taxonet.errors import ConfigError, DataError
 from taxonet.evaluation.adaptation import adapt_to_photos
 from taxonet.evaluation.breakdown import Breakdown, has_column
+from taxonet.evaluation.decisions import decision_figures, mixed_decision_figures
 from taxonet.evaluation.figures import (
     Figures,
     all_levels,
     calibration_figures,
     class_figures,
     confused_figures,
-    decision_figures,
 )
 from taxonet.evaluation.judge import (
     CLASS_LEVEL,
@@ -108,16 +108,16 @@ def evaluate(config: EvaluateConfig, *, show_progress: bool = False) -> Evaluati
             "by": breakdown.figures(),
         },
     }
-    # What a map calls unknown has a label of another language, in which no taxon is looked for.
-    strange = [(photos.unknown, [OTHER] * len(photos.unknown))]
-    region = None
+    unknown = judging.called_unknown(photos)
+    region, elsewhere = None, list[UnknownPhotos]()
     if config.region is not None:
         matched, region, metrics["region"] = _judge_region(judging, config, config.region)
-        strange.append((matched.unknown, [OTHER] * len(matched.unknown)))
+        elsewhere = judging.called_unknown(matched)
     if config.unknown is not None:
-        table = open_unknown(config.unknown, classifier.taxonomy, classifier.class_nodes)
-        strange.append((table, novelty_strata(table, classifier.reading)))
-    unknown = [judging.unknown(table, strata) for table, strata in strange if len(table)]
+        unknown.append(judging.unknown(config.unknown))
+    if any(len(one.nodes) for one in unknown):
+        metrics["test_and_unknown"] = mixed_decision_figures(classifier, test, unknown)
+    unknown += elsewhere
     if unknown:
         metrics["open_set"] = open_set_figures(classifier, test, unknown)
     if compared is not None and any(one.strata for one in unknown):
@@ -198,10 +198,25 @@ class _Judging:
             )
         return judgement
 
-    def unknown(self, table: ImageTable, strata: Sequence[str]) -> UnknownPhotos:
-        """Judge photos of taxa that the classifier lacks: they have no true node."""
+    def called_unknown(self, photos: MatchedPhotos) -> list[UnknownPhotos]:
+        """Judge photos that a map calls unknown, if any; in their labels no taxon is looked for."""
+        table = photos.unknown
+        if not len(table):
+            return []
+        nodes = np.zeros(len(table), dtype=np.int64)
+        return [self._unknown(table, nodes, [OTHER] * len(table))]
+
+    def unknown(self, path: Path) -> UnknownPhotos:
+        """Judge photos of taxa that the classifier lacks."""
+        taxonomy, class_nodes = self.classifier.taxonomy, self.classifier.class_nodes
+        table = open_unknown(path, taxonomy, class_nodes)
+        nodes = unknown_nodes(table, taxonomy, class_nodes)
+        return self._unknown(table, nodes, novelty_strata(table, self.classifier.reading))
+
+    def _unknown(self, table: ImageTable, nodes: IntArray, strata: Sequence[str]) -> UnknownPhotos:
+        # They have no true class, which is what a judgement counts.
         found = self._run(table, np.full(len(table), -1), "unknown taxa", self.scores)
-        return UnknownPhotos(found, tuple(strata[row] for row in found.rows))
+        return UnknownPhotos(found, tuple(strata[row] for row in found.rows), nodes[found.rows])
 
     def calibration(self, images: ImageTable) -> dict[str, list[float]]:
         """Return the novelty of the calibration photos by each score; empty without a threshold.

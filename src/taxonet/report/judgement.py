@@ -10,6 +10,7 @@ from taxonet.errors import DataError
 from taxonet.evaluation import CLASS_LEVEL, Evaluation, shown_levels
 from taxonet.metrics import class_recall
 from taxonet.report.calibration import calibration_section
+from taxonet.report.decisions import decision_section
 from taxonet.report.examples import choose_right, choose_wrong, thumbnail_uri
 from taxonet.report.heatmap import genus_confusion
 from taxonet.report.novelty_scores import novelty_score_section
@@ -21,7 +22,6 @@ from taxonet.report.plots import (
 )
 from taxonet.report.rollups import rollup_section
 from taxonet.report.structure import (
-    Cell,
     Column,
     Example,
     Figure,
@@ -54,7 +54,7 @@ def evaluation_report(evaluations: Mapping[str, Evaluation], *, title: str) -> R
             tables=tuple(summary_tables(evaluations)),
         ),
         _tail_section(evaluations),
-        _decision_section(evaluations),
+        decision_section(evaluations),
         calibration_section(evaluations),
         rollup_section(evaluations),
         _unknown_section(evaluations),
@@ -133,36 +133,6 @@ def _tail_section(evaluations: Mapping[str, Evaluation]) -> Section:
                 "Mean recall of classes of similar size, one line for each classifier.",
             ),
         ),
-    )
-
-
-def _decision_section(evaluations: Mapping[str, Evaluation]) -> Section:
-    columns = (
-        Column("classifier"),
-        Column("promise"),
-        Column("named", "%", 1),
-        Column("of these right", "%", 1),
-        Column("wrong, of all photos", "%", 1),
-        Column("called unknown", "%", 1),
-        Column("nothing named", "%", 1),
-        Column("named at rank"),
-    )
-    rows: list[tuple[Cell, ...]] = []
-    for name, one in evaluations.items():
-        found = one.metrics["test"]["decision"]
-        images = found["images"]
-        ranks = ", ".join(f"{rank} {count}" for rank, count in found["named_at_rank"].items())
-        shares = [100 * found[key] / images for key in ("flagged_unknown", "nothing_named")]
-        named, right = 100 * found["named"] / images, percent(found["named_right"])
-        wrong = percent(found["wrong_of_photos"])
-        rows.append((name, found["promise"], named, right, wrong, *shares, ranks))
-    return Section(
-        "What it dares to name",
-        paragraphs=(
-            "The deepest taxon whose summed probability reaches a threshold is named, or what a "
-            "policy decides; either was set on calibration photos, and holds for photos like them.",
-        ),
-        tables=(Table("Decisions on the test photos.", columns, tuple(rows)),),
     )
 
 

@@ -259,4 +259,5 @@ def _source(photos: Sequence[CalibrationPhotos], seen: _Seen) -> CalibrationSour
         images=", ".join(one.origin for one in photos),
         split=photos[0].split,
         sha256=sha256(repr(truth).encode()).hexdigest(),
+        unknown_images=int((~seen.known).sum()),
     )
