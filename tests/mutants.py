@@ -92,6 +92,22 @@ _LOSSES = (
         ("members[labels] - same_class.to(members)", "members[labels]"),
     ),
     *_of(
+        "losses/image_text.py",
+        "losses/test_image_text.py",
+        ("labels >= 0", "labels >= -1"),
+        ("logit_scale * inner_products", "inner_products"),
+        ("(logits.T, positives", "(logits, positives"),
+        ("same_label if duplicates", "itself if duplicates"),
+        ("itself | ~same_label if", "itself | same_label if"),
+        ("/ max(len(costs), 1)", "/ len(labels)"),
+    ),
+    *_of(
+        "losses/hierarchical/image_text.py",
+        "losses/hierarchical/test_image_text.py",
+        ("weight * self.of_level", "self.of_level"),
+        ("labels.T, logit_scales, strict", "labels.T.flip(0), logit_scales, strict"),
+    ),
+    *_of(
         "losses/gaussian_mixture.py",
         "losses/test_gaussian_mixture.py",
         ("- samples.to(logits).log()", "- samples.to(logits).log() * 0"),

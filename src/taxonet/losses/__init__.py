@@ -30,6 +30,7 @@ from taxonet.losses.hierarchical import (
     DescendantSoftmaxLoss,
     FlatSoftmaxLoss,
     HierarchicalCrossEntropyLoss,
+    HierarchicalImageTextLoss,
     HierarchicalLoss,
     HierarchicalSupConLoss,
     LevelwiseCrossEntropyLoss,
@@ -40,6 +41,7 @@ from taxonet.losses.hierarchical import (
     SoftLabelLoss,
     SoftMaxMarginLoss,
 )
+from taxonet.losses.image_text import ImageTextContrastiveLoss, image_text_contrastive_loss
 from taxonet.losses.ldam import LDAMLoss, ldam_logits, ldam_margins
 from taxonet.losses.logit_adjustment import (
     BalancedSoftmaxLoss,
@@ -77,8 +79,10 @@ __all__ = [
     "FocalLoss",
     "GaussianMixtureLoss",
     "HierarchicalCrossEntropyLoss",
+    "HierarchicalImageTextLoss",
     "HierarchicalLoss",
     "HierarchicalSupConLoss",
+    "ImageTextContrastiveLoss",
     "LDAMLoss",
     "LevelwiseCrossEntropyLoss",
     "LevelwiseMarginLoss",
@@ -110,6 +114,7 @@ __all__ = [
     "expert_diversity",
     "focal_loss",
     "hard_class_mask",
+    "image_text_contrastive_loss",
     "ldam_logits",
     "ldam_margins",
     "log_priors",
