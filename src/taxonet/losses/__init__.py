@@ -41,7 +41,11 @@ from taxonet.losses.hierarchical import (
     SoftLabelLoss,
     SoftMaxMarginLoss,
 )
-from taxonet.losses.image_text import ImageTextContrastiveLoss, image_text_contrastive_loss
+from taxonet.losses.image_text import (
+    Duplicates,
+    ImageTextContrastiveLoss,
+    image_text_contrastive_loss,
+)
 from taxonet.losses.ldam import LDAMLoss, ldam_logits, ldam_margins
 from taxonet.losses.logit_adjustment import (
     BalancedSoftmaxLoss,
@@ -74,6 +78,7 @@ __all__ = [
     "DROLoss",
     "DescendantSoftmaxLoss",
     "DualMarginLoss",
+    "Duplicates",
     "ExpertLoss",
     "FlatSoftmaxLoss",
     "FocalLoss",
