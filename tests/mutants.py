@@ -196,6 +196,19 @@ _TRAINING = (
         ("argsort(stable=True)", "argsort(descending=True)"),
     ),
     *_of(
+        "training/gradient_cache.py",
+        "training/test_gradient_cache.py",
+        ("use_reentrant=False)", "use_reentrant=False, preserve_rng_state=False)"),
+        ("[checkpoint(encoder, part, use_reentrant=False)", "[encoder(part)"),
+        ("(layer.training or layer.running_mean is None)", "layer.training"),
+    ),
+    *_of(
+        "training/gathering.py",
+        "training/test_gathering.py",
+        ("F.pad(tensor,", "F.pad(tensor.detach(),"),
+        ("part[:count]", "part[: max(counts)]"),
+    ),
+    *_of(
         "training/schedule.py",
         "training/test_schedule.py",
         ("(step + 1) / warmup", "step / warmup"),
