@@ -92,6 +92,22 @@ _LOSSES = (
         ("members[labels] - same_class.to(members)", "members[labels]"),
     ),
     *_of(
+        "losses/image_text.py",
+        "losses/test_image_text.py",
+        ("labels >= 0", "labels >= -1"),
+        ("logit_scale * inner_products", "inner_products"),
+        ("(logits.T, positives", "(logits, positives"),
+        ("same_label if duplicates", "itself if duplicates"),
+        ("itself | ~same_label if", "itself | same_label if"),
+        ("/ max(len(costs), 1)", "/ len(labels)"),
+    ),
+    *_of(
+        "losses/hierarchical/image_text.py",
+        "losses/hierarchical/test_image_text.py",
+        ("weight * self.of_level", "self.of_level"),
+        ("labels.T, logit_scales, strict", "labels.T.flip(0), logit_scales, strict"),
+    ),
+    *_of(
         "losses/gaussian_mixture.py",
         "losses/test_gaussian_mixture.py",
         ("- samples.to(logits).log()", "- samples.to(logits).log() * 0"),
@@ -178,6 +194,19 @@ _TRAINING = (
         "training/selection.py",
         "training/test_selection.py",
         ("argsort(stable=True)", "argsort(descending=True)"),
+    ),
+    *_of(
+        "training/gradient_cache.py",
+        "training/test_gradient_cache.py",
+        ("use_reentrant=False)", "use_reentrant=False, preserve_rng_state=False)"),
+        ("[checkpoint(encoder, part, use_reentrant=False)", "[encoder(part)"),
+        ("(layer.training or layer.running_mean is None)", "layer.training"),
+    ),
+    *_of(
+        "training/gathering.py",
+        "training/test_gathering.py",
+        ("F.pad(tensor,", "F.pad(tensor.detach(),"),
+        ("part[:count]", "part[: max(counts)]"),
     ),
     *_of(
         "training/schedule.py",

@@ -1,9 +1,6 @@
 """Two processes that train one network, as under torchrun."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ from taxonet.errors import CheckpointError
 from taxonet.training import train
 from taxonet.training.processes import any_of, merged, share_buffers, sum_of
 from tests.small_set import config, write_set
+from tests.torchrun import torchrun
 
 # What each process says of itself when its training has ended.
 WITNESS = """
@@ -42,16 +40,6 @@ loop.Trainer.fit = fit_and_tell
 result = train(TrainConfig.model_validate_json(Path(sys.argv[2]).read_text()))
 print("is_main", result.is_main, flush=True)
 """
-
-
-def torchrun(*words: str, seconds: int = 120) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
-    command += ["--master_addr", "127.0.0.1", "--rdzv-backend", "c10d"]
-    command += ["--rdzv-endpoint", "127.0.0.1:0", *words]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=seconds, check=False
-    )
 
 
 def records(run: Path) -> list[dict[str, Any]]:

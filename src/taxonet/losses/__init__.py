@@ -30,6 +30,7 @@ from taxonet.losses.hierarchical import (
     DescendantSoftmaxLoss,
     FlatSoftmaxLoss,
     HierarchicalCrossEntropyLoss,
+    HierarchicalImageTextLoss,
     HierarchicalLoss,
     HierarchicalSupConLoss,
     LevelwiseCrossEntropyLoss,
@@ -39,6 +40,11 @@ from taxonet.losses.hierarchical import (
     RandomCutLoss,
     SoftLabelLoss,
     SoftMaxMarginLoss,
+)
+from taxonet.losses.image_text import (
+    Duplicates,
+    ImageTextContrastiveLoss,
+    image_text_contrastive_loss,
 )
 from taxonet.losses.ldam import LDAMLoss, ldam_logits, ldam_margins
 from taxonet.losses.logit_adjustment import (
@@ -72,13 +78,16 @@ __all__ = [
     "DROLoss",
     "DescendantSoftmaxLoss",
     "DualMarginLoss",
+    "Duplicates",
     "ExpertLoss",
     "FlatSoftmaxLoss",
     "FocalLoss",
     "GaussianMixtureLoss",
     "HierarchicalCrossEntropyLoss",
+    "HierarchicalImageTextLoss",
     "HierarchicalLoss",
     "HierarchicalSupConLoss",
+    "ImageTextContrastiveLoss",
     "LDAMLoss",
     "LevelwiseCrossEntropyLoss",
     "LevelwiseMarginLoss",
@@ -110,6 +119,7 @@ __all__ = [
     "expert_diversity",
     "focal_loss",
     "hard_class_mask",
+    "image_text_contrastive_loss",
     "ldam_logits",
     "ldam_margins",
     "log_priors",

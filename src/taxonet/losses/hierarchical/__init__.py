@@ -9,6 +9,7 @@ from taxonet.losses.hierarchical.conditional_softmax import ConditionalSoftmaxLo
 from taxonet.losses.hierarchical.cross_entropy import HierarchicalCrossEntropyLoss
 from taxonet.losses.hierarchical.descendant_softmax import DescendantSoftmaxLoss
 from taxonet.losses.hierarchical.flat_softmax import FlatSoftmaxLoss
+from taxonet.losses.hierarchical.image_text import HierarchicalImageTextLoss
 from taxonet.losses.hierarchical.level_margins import LevelwiseMarginLoss
 from taxonet.losses.hierarchical.levelwise import LevelwiseCrossEntropyLoss
 from taxonet.losses.hierarchical.multilabel_focal import MultilabelFocalLoss
@@ -25,6 +26,7 @@ __all__ = [
     "DescendantSoftmaxLoss",
     "FlatSoftmaxLoss",
     "HierarchicalCrossEntropyLoss",
+    "HierarchicalImageTextLoss",
     "HierarchicalLoss",
     "HierarchicalSupConLoss",
     "LevelwiseCrossEntropyLoss",
