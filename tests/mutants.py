@@ -97,7 +97,7 @@ _LOSSES = (
         ("labels >= 0", "labels >= -1"),
         ("logit_scale * inner_products", "inner_products"),
         ("(logits.T, positives", "(logits, positives"),
-        ("same_label if duplicates", "itself if duplicates"),
+        ("positives = same_label if", "positives = itself if"),
         ("itself | ~same_label if", "itself | same_label if"),
         ("/ max(len(costs), 1)", "/ len(labels)"),
     ),

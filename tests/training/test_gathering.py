@@ -6,7 +6,6 @@ from accelerate import Accelerator
 from torch.nn import functional as F
 
 from taxonet.errors import DataError
-from taxonet.training import gathering
 from taxonet.training.gathering import gather_rows
 from tests.torchrun import torchrun
 from tests.two_towers import SPLITS, TREATMENTS, Figures, batch, figures, towers
@@ -43,7 +42,7 @@ def test_rows_of_unequal_processes_come_in_their_order(
     accelerator = Accelerator(cpu=True)
     monkeypatch.setattr(Accelerator, "num_processes", 2)
     monkeypatch.setattr(Accelerator, "gather", lambda self, rows: torch.tensor([2, 1]))
-    monkeypatch.setattr(gathering.distributed, "all_gather", exchange)
+    monkeypatch.setattr("torch.distributed.nn.functional.all_gather", exchange)
     (gathered,) = gather_rows(accelerator, here)
     assert gathered.tolist() == [[1.0], [2.0], [3.0]]
     torch.autograd.backward((gathered[:, 0] * torch.tensor([4.0, 5.0, 6.0])).sum())

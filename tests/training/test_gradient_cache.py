@@ -85,7 +85,7 @@ def test_value_and_gradients_are_those_of_the_whole_batch(chunk: int) -> None:
 
 def test_dropout_is_the_same_both_times_and_random_numbers_go_on_as_if_there_was_one() -> None:
     def by_hand(encoder: nn.Module, inputs: Tensor) -> Tensor:
-        return torch.cat([encoder(part) for part in inputs.split(4)])
+        return torch.cat([encoder(part) for part in torch.split(inputs, 4)])
 
     def chunked(encoder: nn.Module, inputs: Tensor) -> Tensor:
         return encode_in_chunks(encoder, inputs, chunk=4)

@@ -53,5 +53,5 @@ def _gathered(tensor: Tensor, counts: list[int]) -> Tensor:
     # The processes exchange tensors of one shape; what fills the shorter ones up is cut off again.
     missing = max(counts) - len(tensor)
     filled = F.pad(tensor, (0, 0) * (tensor.ndim - 1) + (0, missing))
-    parts = distributed.all_gather(filled)
+    parts = distributed.all_gather(filled)  # type: ignore[no-untyped-call]
     return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])

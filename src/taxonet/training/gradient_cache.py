@@ -53,8 +53,8 @@ def encode_in_chunks(encoder: nn.Module, inputs: Tensor, *, chunk: int) -> Tenso
     if chunk < 1:
         raise ConfigError(f"chunk must be a number of rows of at least 1, but is {chunk}.")
     _check_rows_are_apart(encoder)
-    features = [checkpoint(encoder, part, use_reentrant=False) for part in inputs.split(chunk)]
-    return torch.cat(features)
+    parts = torch.split(inputs, chunk)
+    return torch.cat([checkpoint(encoder, part, use_reentrant=False) for part in parts])
 
 
 def _check_rows_are_apart(encoder: nn.Module) -> None:
