@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
 from benchmarks.gpu_augment import NUMBERS, CifarAugmentation
@@ -70,7 +71,9 @@ class RowTraining:
         self.name, self.recipe, self.images, self.options = name, recipe, images, options
         device = images.device
         network, loss = build(recipe, images.training)
-        self.objective = build_objective(recipe, network, loss, data=images.training).to(device)
+        self.objective = build_objective(
+            recipe, network, loss, data=images.training, accelerator=Accelerator()
+        ).to(device)
         self.network: Network = self.objective.network
         self.network.to(device, memory_format=self._memory_format)  # type: ignore[call-overload]
         if self.objective.loss_parameters() or not isinstance(loss, Loss):

@@ -1,6 +1,7 @@
 import copy
 import math
 import pickle
+from typing import Any
 
 import pytest
 import torch
@@ -10,12 +11,15 @@ from taxonet.errors import ConfigError
 from taxonet.models import CosineHead, Head, LinearHead
 from taxonet.registry import HEADS
 
+#: What a head must be told besides its sizes; nodes of three depths make five.
+OPTIONS: dict[str, dict[str, Any]] = {"level_cosine": {"level_sizes": (1, 2, 2)}}
+
 every_head = pytest.mark.parametrize("name", HEADS.names())
 
 
 def build(name: str, seed: int = 0) -> Head:
     torch.manual_seed(seed)
-    head = HEADS.build(name, {}, 8, 5)
+    head = HEADS.build(name, OPTIONS.get(name, {}), 8, 5)
     assert isinstance(head, Head)
     return head
 
@@ -67,7 +71,7 @@ def test_the_seed_gives_the_weights(name: str) -> None:
 @pytest.mark.parametrize(("embedding_size", "classes"), [(0, 5), (8, 0)])
 def test_sizes_below_one_are_refused(name: str, embedding_size: int, classes: int) -> None:
     with pytest.raises(ConfigError, match="at least 1"):
-        HEADS.build(name, {}, embedding_size, classes)
+        HEADS.build(name, OPTIONS.get(name, {}), embedding_size, classes)
 
 
 def test_kinds_and_scales() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
 from taxonet.classifier.reading import reading_of
@@ -99,7 +100,9 @@ def toy_data() -> TrainingData:
 
 def make(recipe: Recipe) -> Objective:
     network, loss = build(recipe, toy_data())
-    return build_objective(recipe, network, loss, data=toy_data())
+    return build_objective(
+        recipe, network, loss, data=toy_data(), accelerator=Accelerator(cpu=True)
+    )
 
 
 def learn(recipe: Recipe, objective: Objective, *, steps: int) -> list[float]:

@@ -12,13 +12,13 @@ from taxonet.classifier.decision_rule import DecisionRule, read_rule, write_rule
 from taxonet.classifier.fingerprint import fingerprint
 from taxonet.classifier.novelty import check_novelty_score, choice_of
 from taxonet.classifier.parts import ClassifierParts
-from taxonet.classifier.reading import reading_of
+from taxonet.classifier.reading import Reading, reading_of
 from taxonet.classifier.settings import FORMAT, Calibration, LearnedMap, Settings, Stored
 from taxonet.errors import CheckpointError, ConfigError, DataError, TaxonomyError
 from taxonet.files import atomic_folder, file_digest, read_json, write_json, write_text
 from taxonet.inference.learned_diffusion import LearnedDiffusion
 from taxonet.inference.novelty import FittedNovelty
-from taxonet.models import Head, Network, build_network
+from taxonet.models import Architecture, Head, Network, build_network
 from taxonet.recipes import PartChoice, explain
 from taxonet.registry import FITTED_NOVELTY_SCORES, HEADS
 from taxonet.taxonomy import Taxonomy
@@ -74,7 +74,7 @@ def load_parts(folder: Path) -> ClassifierParts:
     nodes = np.array(class_nodes, dtype=np.int64)
     counts = np.array(settings.class_counts, dtype=np.int64)
     reading = reading_of(settings.recipe, taxonomy, nodes, counts)
-    network = _read_network(folder, settings, columns=reading.columns)
+    network = _read_network(folder, settings, reading)
     novelty = _read_novelty(folder, settings, dim=network.head.embedding_size)
     try:
         check_novelty_score(calibration, novelty)
@@ -118,18 +118,20 @@ def _read_taxonomy(path: Path, *, ranks: tuple[str, ...]) -> Taxonomy:
     return Taxonomy.from_table(path, ranks=ranks) if ranks else Taxonomy.from_edges(path)
 
 
-def _read_network(folder: Path, settings: Settings, *, columns: int) -> Network:
-    model = settings.recipe.model
+def _read_network(folder: Path, settings: Settings, reading: Reading) -> Network:
+    model, known = settings.recipe.model, settings.architecture
     network = build_network(
         backbone=model.backbone,
         head=model.head,
-        classes=columns,
+        classes=reading.columns,
         seed=settings.recipe.seed,
         experts=model.experts,
+        head_options=reading.head_options(model.head),
+        architecture=None if known is None else Architecture.from_dict(known),
     )
     if settings.head is not None:
         choice, size = settings.head, network.head.embedding_size
-        network.head = HEADS.build(choice.name, choice.options, size, columns)
+        network.head = HEADS.build(choice.name, choice.options, size, reading.columns)
     try:
         network.load_state_dict(load_file(folder / _WEIGHTS))
     except RuntimeError as error:
@@ -172,7 +174,7 @@ def _read_novelty(folder: Path, settings: Settings, *, dim: int) -> FittedNovelt
 
 
 def _settings(parts: ClassifierParts, folder: Path) -> Settings:
-    taxonomy, learned = parts.taxonomy, parts.learned
+    taxonomy, learned, architecture = parts.taxonomy, parts.learned, parts.network.architecture
     return Settings(
         taxonet=__version__,
         digests={name: file_digest(folder / name) for name in _digested(parts)},
@@ -181,6 +183,7 @@ def _settings(parts: ClassifierParts, folder: Path) -> Settings:
         class_counts=tuple(parts.class_counts.tolist()),
         preprocessing=parts.preprocessing,
         recipe=parts.recipe,
+        architecture=None if architecture is None else architecture.to_dict(),
         head=None if parts.recipe.second_stage is None else _head_choice(parts.network.head),
         learned=None if learned is None else LearnedMap(form=learned.form, rank=learned.rank),
         novelty=None if parts.novelty is None else choice_of(parts.novelty),

@@ -1,19 +1,23 @@
 """How the scores of a head are read: as probabilities of classes, and of all nodes of the tree."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from taxonet.errors import ConfigError
 from taxonet.inference.learned_diffusion import LearnedDiffusion
 from taxonet.inference.rollup_choice import Rollup, TreeScores
-from taxonet.losses.hierarchical import HierarchicalLoss
+from taxonet.losses.hierarchical import HierarchicalLoss, LevelwiseCrossEntropyLoss
 from taxonet.recipes import PartChoice, Recipe
 from taxonet.registry import HIERARCHICAL_LOSSES
 from taxonet.taxonomy import Taxonomy
 from taxonet.taxonomy.propagate import class_to_node_probs, tree_index
+
+LEVEL_HEAD = "level_cosine"
 
 
 class Reading(ABC):
@@ -46,6 +50,20 @@ class Reading(ABC):
     @abstractmethod
     def columns(self) -> int:
         """The number of scores s that the head gives for an image."""
+
+    def head_options(self, head: str) -> dict[str, Any]:
+        """Return what a head of that name must know of the tree.
+
+        Raises:
+            ConfigError: A head that scores nodes level by level, and scores that are read in
+                another way.
+        """
+        if head == LEVEL_HEAD:
+            raise ConfigError(
+                f"The head {head!r} scores the nodes of the tree level by level: use it with the "
+                "loss 'image_text' or 'levelwise_cross_entropy', or choose another head."
+            )
+        return {}
 
     @abstractmethod
     def class_probs(self, logits: Tensor, *, allowed: Tensor | None = None) -> Tensor:
@@ -157,6 +175,13 @@ class TreeReading(Reading):
     def columns(self) -> int:
         """The number of leaves or nodes of the classes' tree, as the loss takes them."""
         return self.loss.columns
+
+    def head_options(self, head: str) -> dict[str, Any]:
+        """Return the depths of the nodes and the levels that the loss has chosen."""
+        if head != LEVEL_HEAD or not isinstance(self.loss, LevelwiseCrossEntropyLoss):
+            return super().head_options(head)
+        sizes = [level.stop - level.start for level in self.tree.level_slices]
+        return {"level_sizes": sizes, "levels": self.loss.depths.tolist()}
 
     def class_probs(self, logits: Tensor, *, allowed: Tensor | None = None) -> Tensor:
         """Return what each class has beyond the classes below it, in shares of all of that.

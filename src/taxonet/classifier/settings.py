@@ -1,11 +1,12 @@
 """What a classifier must know besides its weights: how to prepare a photo, and when to speak."""
 
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     field_validator,
@@ -107,10 +108,12 @@ class Settings(Stored):
     ranks: tuple[str, ...]
     classes: tuple[tuple[str, ...], ...] = Field(min_length=1)
     """Path of each class in the taxonomy, in the order of the network's scores."""
-    class_counts: tuple[PositiveInt, ...]
-    """Training photos of each class."""
+    class_counts: tuple[NonNegativeInt, ...]
+    """Training photos of each class; none where names alone told what a taxon looks like."""
     preprocessing: Preprocessing
     recipe: Recipe
+    architecture: dict[str, Any] | None = None
+    """What the CLIP model is made of whose image tower is the backbone, if it is one."""
     head: PartChoice | None = None
     """The head that a second stage made; None: the recipe's."""
     learned: LearnedMap | None = None

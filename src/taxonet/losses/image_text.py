@@ -37,11 +37,22 @@ def image_text_contrastive_loss(
     is_labelled = labels >= 0
     images, texts = in_one_precision(image_features[is_labelled], text_features[is_labelled])
     logits = logit_scale * inner_products(images, texts)  # (n, n), a row for each image
-    positives, compared = _pairs(labels[is_labelled], duplicates)
-    costs = _cross_entropies(logits, positives, compared)
-    costs = costs + _cross_entropies(logits.T, positives, compared)
+    costs = contrast_of_logits(logits, labels[is_labelled], duplicates)
     # Without a labelled image the sum is 0, and its gradient too, where a mean would be 0 / 0.
     return costs.sum() / max(len(costs), 1)
+
+
+def contrast_of_logits(logits: Tensor, labels: Tensor, duplicates: Duplicates) -> Tensor:
+    """Return the image-to-text plus the text-to-image term of each pair ``(n,)``.
+
+    Args:
+        logits: ``(n, n)``, a row for each image and a column for each text.
+        labels: Of the pairs ``(n,)``, none of them -1.
+        duplicates: As in `ImageTextContrastiveLoss`.
+    """
+    positives, compared = _pairs(labels, duplicates)
+    costs = _cross_entropies(logits, positives, compared)
+    return costs + _cross_entropies(logits.T, positives, compared)
 
 
 class ImageTextContrastiveLoss(nn.Module):

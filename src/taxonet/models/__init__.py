@@ -1,27 +1,40 @@
-"""Models: backbones, heads, and the network that both make."""
+"""Models: backbones, heads, the network that both make, and towers for images and texts."""
 
 from taxonet.models.backbones import BACKBONES, Preprocessing, build_backbone, preprocessing
 from taxonet.models.cifar_resnet import CifarResNet
+from taxonet.models.clip import Architecture, TextTower, Towers, load_towers, save_towers
 from taxonet.models.experts import ExpertBackbone, ExpertHeads
 from taxonet.models.heads import CosineHead, Head, LinearHead
 from taxonet.models.layers import feature_layer
+from taxonet.models.level_head import LevelCosineHead
 from taxonet.models.network import Network, Output, build_network
+from taxonet.models.prompts import NameForm, prompts
 from taxonet.models.prototype import PrototypeHead
+from taxonet.models.text_embeddings import embed_texts
 
 __all__ = [
     "BACKBONES",
+    "Architecture",
     "CifarResNet",
     "CosineHead",
     "ExpertBackbone",
     "ExpertHeads",
     "Head",
+    "LevelCosineHead",
     "LinearHead",
+    "NameForm",
     "Network",
     "Output",
     "Preprocessing",
     "PrototypeHead",
+    "TextTower",
+    "Towers",
     "build_backbone",
     "build_network",
+    "embed_texts",
     "feature_layer",
+    "load_towers",
     "preprocessing",
+    "prompts",
+    "save_towers",
 ]

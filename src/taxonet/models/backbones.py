@@ -1,4 +1,4 @@
-"""Backbones by name: any model of timm, and a few of our own; images to embeddings."""
+"""Backbones by name: of timm, of CLIP, and a few of our own; images to embeddings."""
 
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -12,6 +12,13 @@ from torch import nn
 
 from taxonet.errors import CheckpointError, ConfigError
 from taxonet.models.cifar_resnet import resnet32, resnet32x4d, resnet56
+from taxonet.models.clip import (
+    Architecture,
+    architecture_of,
+    build_image_tower,
+    is_clip,
+    load_towers,
+)
 from taxonet.registry import Registry
 
 #: The backbones that are not timm's, by name.
@@ -43,19 +50,27 @@ class Preprocessing:
 
 
 def build_backbone(
-    name: str, *, pretrained: bool = False, weights_file: str | Path | None = None
+    name: str,
+    *,
+    pretrained: bool = False,
+    weights_file: str | Path | None = None,
+    architecture: Architecture | None = None,
 ) -> tuple[nn.Module, int]:
     """Build a backbone and return it with the size d of its embeddings.
 
     The module maps normalised images ``(B, 3, H, W)`` to embeddings ``(B, d)``. Weights are random
-    unless asked for; only ``pretrained=True`` may use the network, through timm.
+    unless asked for; only ``pretrained=True`` may use the network, through timm or open_clip, and a
+    ``clip:hf-hub:`` name, whose config is fetched.
 
     Args:
         name: ``resnet32``, ``resnet56``, ``resnet32x4d``, ``resnet10``, or a model of timm, with or
-            without a weights tag (``resnet50``, ``resnet50.a1_in1k``).
-        pretrained: Fetch timm's weights for the name, or take them from its local cache.
+            without a weights tag (``resnet50``, ``resnet50.a1_in1k``), or the image tower of a CLIP
+            model, as `taxonet.models.clip.architecture_of` takes it (``clip:ViT-B-16``).
+        pretrained: Fetch the published weights of the name, or take them from the local cache.
         weights_file: Load weights from this file instead (``.safetensors``, or a PyTorch state
             dict); it must cover the backbone exactly, save for a classifier, which is left out.
+        architecture: What the CLIP model of that name is made of, where that is known: then the
+            name is not looked up.
 
     Raises:
         ConfigError: An unknown name, a name without pretrained weights, or both kinds of weights.
@@ -75,6 +90,8 @@ def build_backbone(
                 "model of timm."
             )
         module = BACKBONES.build(name, {})
+    elif is_clip(name):
+        module = _image_tower(name, architecture, pretrained=pretrained)
     else:
         module = _timm_model(name, pretrained=pretrained)
     if weights_file is not None:
@@ -94,11 +111,19 @@ def preprocessing(name: str) -> Preprocessing:
     """
     if name in BACKBONES.names():
         return Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
+    if is_clip(name):
+        return Preprocessing(*architecture_of(name).colours)
     _check_timm_name(name)
     config = timm.get_pretrained_cfg(name)
     if config is None or len(config.mean) != 3:
         return Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
     return Preprocessing(tuple(config.mean), tuple(config.std))
+
+
+def _image_tower(name: str, architecture: Architecture | None, *, pretrained: bool) -> nn.Module:
+    if pretrained:
+        return load_towers(name, pretrained=True).image
+    return build_image_tower(architecture_of(name) if architecture is None else architecture)
 
 
 def _timm_model(name: str, *, pretrained: bool) -> nn.Module:

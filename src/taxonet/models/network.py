@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
 from taxonet.errors import ConfigError
 from taxonet.models.backbones import build_backbone
+from taxonet.models.clip import Architecture, ImageTower
 from taxonet.models.experts import ExpertBackbone, ExpertHeads
 from taxonet.models.heads import Head
 from taxonet.registry import HEADS
@@ -47,12 +48,36 @@ class Network(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self._is_frozen = False
 
     def forward(self, images: Tensor) -> Output:
         """Return embeddings and scores of normalised images ``(B, 3, H, W)``."""
-        # Convolutions are a fifth faster on this layout, and it changes no value's meaning.
-        embedding = self.backbone(images.contiguous(memory_format=torch.channels_last))
+        embedding = self.embed(images)
         return Output(embedding, self.head(embedding))
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Return the embeddings ``(B, d)`` of normalised images ``(B, 3, H, W)``."""
+        # Convolutions are a fifth faster on this layout, and it changes no value's meaning.
+        found: Tensor = self.backbone(images.contiguous(memory_format=torch.channels_last))
+        return found
+
+    def freeze_backbone(self, *, frozen: bool = True) -> None:
+        """Leave the backbone as it is in training, its batch statistics too, or free it again."""
+        self._is_frozen = frozen
+        self.backbone.requires_grad_(not frozen)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training or evaluation mode; a frozen backbone stays in evaluation mode."""
+        super().train(mode)
+        if self._is_frozen:
+            self.backbone.eval()
+        return self
+
+    @property
+    def architecture(self) -> Architecture | None:
+        """What the CLIP model is made of that the backbone is of, if it is of one."""
+        return self.backbone.architecture if isinstance(self.backbone, ImageTower) else None
 
 
 def build_network(
@@ -65,6 +90,7 @@ def build_network(
     head_options: Mapping[str, Any] | None = None,
     pretrained: bool = False,
     weights_file: str | Path | None = None,
+    architecture: Architecture | None = None,
 ) -> Network:
     """Build a network whose random weights depend on the seed alone.
 
@@ -73,7 +99,8 @@ def build_network(
     experts does; the others start at weights of their own, or at the given ones where there are.
 
     Args:
-        backbone: A name for `build_backbone`, as are ``pretrained`` and ``weights_file``.
+        backbone: A name for `build_backbone`, as are ``pretrained``, ``weights_file`` and
+            ``architecture``.
         head: A name in ``taxonet.registry.HEADS``.
         classes: The number c of classes.
         seed: The key of the initial weights.
@@ -82,6 +109,7 @@ def build_network(
         head_options: The options of the head by name; its defaults where left out.
         pretrained: Start the backbone at timm's weights.
         weights_file: Start the backbone at the weights in this file.
+        architecture: Of the CLIP model that the backbone is of, where it is known.
 
     Raises:
         ConfigError: An unknown name or option, a number of classes or experts below 1, or a
@@ -97,7 +125,10 @@ def build_network(
         raise ConfigError(f"The number of experts must be at least 1, but is {experts}.")
     with _keyed_weights("backbone", seed):
         module, embedding_size = build_backbone(
-            backbone, pretrained=pretrained, weights_file=weights_file
+            backbone,
+            pretrained=pretrained,
+            weights_file=weights_file,
+            architecture=architecture,
         )
     with _keyed_weights("head", seed):
         heads = [

@@ -21,6 +21,7 @@ from taxonet.recipes.schema import (
     Section,
     SelectionRecipe,
     TransferRecipe,
+    WordsRecipe,
 )
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Section",
     "SelectionRecipe",
     "TransferRecipe",
+    "WordsRecipe",
     "dump_recipe",
     "explain",
     "load_recipe",

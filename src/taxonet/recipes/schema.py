@@ -48,14 +48,19 @@ class ModelRecipe(Section):
     """What looks at an image."""
 
     backbone: str = Field(
-        "resnet10t", description="A timm model name, or taxonet's own `resnet10` or `resnet32`."
+        "resnet10t",
+        description="A timm model name, taxonet's own `resnet10` or `resnet32`, or `clip:` and a "
+        "CLIP model of open_clip.",
     )
     weights: Literal["none", "pretrained"] = Field(
         "none", description="`pretrained` fetches the backbone's published weights."
     )
-    head: Literal["linear", "cosine", "prototype"] = Field(
-        "linear", description="What scores the classes."
+    head: Literal["linear", "cosine", "prototype", "level_cosine"] = Field(
+        "linear",
+        description="What scores the classes; `level_cosine` scores the nodes of the tree level by "
+        "level.",
     )
+    frozen: bool = Field(False, description="Leave the backbone as it is and train the head alone.")
     experts: PositiveInt = Field(
         1, description="Experts that share the first stages of the backbone and vote together."
     )
@@ -170,6 +175,43 @@ class SecondStageRecipe(Section):
     )
 
 
+class WordsRecipe(Section):
+    """The names of the taxa as a text tower reads them; it is that of the CLIP backbone.
+
+    With the loss `image_text` the tower learns beside the image tower, unless it is frozen. With
+    any other loss the head starts at the embeddings of the names.
+    """
+
+    templates: tuple[str, ...] = Field(
+        ("a photo of a {name}",),
+        min_length=1,
+        description="Sentences with {name} in them; training draws one for each step.",
+    )
+    names: Literal["scientific", "path", "common"] = Field(
+        "scientific",
+        description="What stands for {name}: the taxon's own name, all names from the top of the "
+        "tree down to it, or its common name.",
+    )
+    common_names: str | None = Field(
+        None, description="CSV file with the columns name and common_name, for `common`."
+    )
+    frozen: bool = Field(False, description="Leave the text tower as it is.")
+    chunk: PositiveInt | None = Field(
+        None,
+        description="Images, and names, in a tower at a time, for large batches in little memory; "
+        "none: all at once.",
+    )
+
+    @model_validator(mode="after")
+    def _has_the_names_it_wants(self) -> Self:
+        wrong = [template for template in self.templates if "{name}" not in template]
+        if wrong:
+            raise ValueError(f"every template needs {{name}} in it, and {wrong[0]!r} has none.")
+        if (self.names == "common") != (self.common_names is not None):
+            raise ValueError("names: common and a file of common_names go together.")
+        return self
+
+
 class ReweightingRecipe(Section):
     """Deferred re-weighting: class weights by the effective number of images, late in training."""
 
@@ -238,6 +280,9 @@ class Recipe(Section):
     mixing: MixingRecipe | None = Field(None, description="Images made of two.")
     transfer: TransferRecipe | None = Field(None, description="Covariance transfer (SMART).")
     contrast: ContrastRecipe | None = Field(None, description="A contrastive loss besides.")
+    words: WordsRecipe | None = Field(
+        None, description="Names of taxa as text, for a CLIP backbone."
+    )
     reweighting: ReweightingRecipe | None = Field(None, description="Class weights late on.")
     second_stage: SecondStageRecipe | None = Field(
         None, description="A new head once the backbone is trained."

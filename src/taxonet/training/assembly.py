@@ -50,7 +50,7 @@ def make_trainer(
     """
     table, targets = data.split("train")
     return Trainer(
-        build_objective(recipe, network, loss, data=data),
+        build_objective(recipe, network, loss, data=data, accelerator=accelerator),
         recipe=recipe,
         plan=BatchPlan(
             targets.numpy(),

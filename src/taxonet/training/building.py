@@ -48,8 +48,10 @@ def build(recipe: Recipe, data: TrainingData) -> tuple[Network, TrainingLoss]:
         classes=reading.columns,
         seed=recipe.seed,
         experts=recipe.model.experts,
+        head_options=reading.head_options(recipe.model.head),
         pretrained=recipe.model.weights == "pretrained",
     )
+    network.freeze_backbone(frozen=recipe.model.frozen)
     _check_image_size(network, recipe)
     if network.head.kind != loss.takes:
         raise ConfigError(

@@ -110,8 +110,12 @@ class Trainer:
                 while self.position.epoch < self.recipe.epochs:
                     self._run_epoch(progress)
         if self.recipe.keep_epoch == "best" and self.position.kept_epoch is not None:
-            load_weights(self.network, self._weights_of(self.position.kept_epoch))
+            load_weights(self._bare_objective.kept, self._weights_of(self.position.kept_epoch))
         return self.position
+
+    def export(self) -> None:
+        """Write what the objective made besides the network into the run's folder."""
+        self._bare_objective.export(self.settings.folder)
 
     @property
     def _checkpoints(self) -> Path:
@@ -221,11 +225,12 @@ class Trainer:
 
     def _end_epoch(self) -> None:
         position = self.position
+        self._bare_objective.end_epoch()
         recall = self._validate()
         if self._keeps(recall):
             position.kept_epoch, position.kept_recall = position.epoch, recall
             if self.recipe.keep_epoch == "best" and self.accelerator.is_main_process:
-                save_weights(self.network, self._weights_of(position.epoch))
+                save_weights(self._bare_objective.kept, self._weights_of(position.epoch))
         seen = self._seen_by_all()
         self._log.write(
             "epoch",

@@ -125,6 +125,7 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
             write_trail(folder, trail)
             write_index(folder, classifier, data, workers=config.workers, shown=show_progress)
             _keep_metrics(config.out / "classifier", folder)
+        trainer.export()
     return TrainResult(
         folder=config.out,
         classifier=config.out / "classifier",

@@ -125,8 +125,9 @@ def slow_options(name: str, options: dict[str, Any]) -> tuple[dict[str, Any], di
 
 
 def test_all_losses_are_looked_at() -> None:
-    # The one that needs counts is looked at in test_level_margins.py.
-    looked_at = {name for name, _, _, _ in CASES} | {"levelwise_margin"}
+    # The one that needs counts is looked at in test_level_margins.py, and the one that compares the
+    # images of a batch with one another in test_name_contrast.py.
+    looked_at = {name for name, _, _, _ in CASES} | {"levelwise_margin", "image_text"}
     assert looked_at == set(HIERARCHICAL_LOSSES.names())
 
 

@@ -13,6 +13,7 @@ from taxonet.losses.hierarchical.image_text import HierarchicalImageTextLoss
 from taxonet.losses.hierarchical.level_margins import LevelwiseMarginLoss
 from taxonet.losses.hierarchical.levelwise import LevelwiseCrossEntropyLoss
 from taxonet.losses.hierarchical.multilabel_focal import MultilabelFocalLoss
+from taxonet.losses.hierarchical.name_contrast import NameContrastLoss
 from taxonet.losses.hierarchical.parameter_sharing import ParameterSharingSoftmaxLoss
 from taxonet.losses.hierarchical.random_cut import RandomCutLoss, frontier
 from taxonet.losses.hierarchical.shared_scores import shared_scores
@@ -32,6 +33,7 @@ __all__ = [
     "LevelwiseCrossEntropyLoss",
     "LevelwiseMarginLoss",
     "MultilabelFocalLoss",
+    "NameContrastLoss",
     "ParameterSharingSoftmaxLoss",
     "RandomCutLoss",
     "SoftLabelLoss",

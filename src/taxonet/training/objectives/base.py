@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
@@ -73,6 +74,17 @@ class Objective(nn.Module, ABC):
 
     def start_epoch(self, epoch: int) -> None:
         """Prepare for an epoch, from 0; not called where a resumed run goes on within one."""
+
+    def end_epoch(self) -> None:
+        """Bring the network up to date, before it is judged or kept."""
+
+    @property
+    def kept(self) -> nn.Module:
+        """What is put back to the epoch that is kept."""
+        return self.network
+
+    def export(self, folder: Path) -> None:
+        """Write into the run's folder what training made besides the network."""
 
     def loss_parameters(self) -> list[nn.Parameter]:
         """Return what losses learn, beside the weights of the network."""

@@ -1,9 +1,12 @@
 """Which objective a recipe asks for."""
 
+from accelerate import Accelerator
+
 from taxonet.classifier.reading import TreeReading, reading_of
 from taxonet.errors import ConfigError
+from taxonet.losses.hierarchical import NameContrastLoss
 from taxonet.models import Network, feature_layer, preprocessing
-from taxonet.recipes import ContrastRecipe, Recipe, TransferRecipe
+from taxonet.recipes import ContrastRecipe, Recipe, TransferRecipe, WordsRecipe
 from taxonet.registry import HIERARCHICAL_LOSSES
 from taxonet.training.covariance import (
     ClassStatistics,
@@ -16,14 +19,26 @@ from taxonet.training.data import TrainingData
 from taxonet.training.objectives.base import Objective
 from taxonet.training.objectives.classification import ClassificationObjective
 from taxonet.training.objectives.contrast import ContrastObjective
+from taxonet.training.objectives.image_text import ImageTextObjective
 from taxonet.training.objectives.mixing import MixingObjective
 from taxonet.training.objectives.transfer import TransferObjective
+from taxonet.training.taxon_names import (
+    TaxonNames,
+    check_head_for_names,
+    start_head_at,
+    text_tower,
+)
 from taxonet.training.tree_contrast import TrainingContrast, build_contrast
-from taxonet.training.tree_loss import TrainingLoss
+from taxonet.training.tree_loss import TrainingLoss, TreeLoss
 
 
 def build_objective(
-    recipe: Recipe, network: Network, loss: TrainingLoss, *, data: TrainingData
+    recipe: Recipe,
+    network: Network,
+    loss: TrainingLoss,
+    *,
+    data: TrainingData,
+    accelerator: Accelerator,
 ) -> Objective:
     """Make the objective of a recipe.
 
@@ -48,7 +63,30 @@ def build_objective(
             contrast=recipe.contrast,
             seed=recipe.seed,
         )
+    if recipe.words is not None:
+        names = _names(recipe, recipe.words, network, data)
+        if isinstance(loss, TreeLoss) and isinstance(loss.loss, NameContrastLoss):
+            names.tower.requires_grad_(not recipe.words.frozen)
+            return ImageTextObjective(
+                network,
+                loss,
+                mean=mean,
+                std=std,
+                names=names,
+                chunk=recipe.words.chunk,
+                accelerator=accelerator,
+            )
     return ClassificationObjective(network, loss, mean=mean, std=std, selection=recipe.selection)
+
+
+def _names(recipe: Recipe, words: WordsRecipe, network: Network, data: TrainingData) -> TaxonNames:
+    """Return the names of the taxa, at which the head now starts."""
+    classes = data.classes
+    reading = reading_of(recipe, data.taxonomy, classes.class_nodes, classes.class_counts)
+    check_head_for_names(network, reading)
+    names = TaxonNames.of(text_tower(recipe), reading.tree, words)
+    start_head_at(names, network, reading.class_places)
+    return names
 
 
 def _contrastive(recipe: Recipe, contrast: ContrastRecipe, data: TrainingData) -> TrainingContrast:
