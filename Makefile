@@ -42,7 +42,7 @@ check-all: lint test docs check-oldest check-newest
 # versions of other packages may warn of what newer ones have mended.
 check-oldest check-newest: check-%: $(VENV)/.dev
 	$(PYTHON) -m venv $(VENV)/$*
-	$(BIN)/uv pip install --quiet --python $(VENV)/$* --resolution $(RESOLUTION_$*) --editable '.[dev,track]'
+	$(BIN)/uv pip install --quiet --python $(VENV)/$* --resolution $(RESOLUTION_$*) --editable '.[clip,dev,track]'
 	$(VENV)/$*/bin/python -m pytest -m "not slow and not real_data" -W ignore::DeprecationWarning --numprocesses auto
 
 RESOLUTION_oldest := lowest-direct
@@ -61,7 +61,7 @@ $(VENV)/.core: $(VENV)/bin/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,track]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[clip,dev,track]'
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.dev
