@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from taxonet.files import atomic_file
 
-_WIDTH, _HEIGHT = 3.4, 3.0
+_WIDTH, _HEIGHT, _BESIDE = 3.4, 2.8, 2
 
 
 def draw_curves(
@@ -21,17 +21,21 @@ def draw_curves(
     The same records give the same bytes.
     """
     with matplotlib.rc_context({"svg.hashsalt": "taxonet", "font.size": 8}):
-        figure = Figure(figsize=(_WIDTH * max(len(records), 1), _HEIGHT), layout="constrained")
-        panels = figure.subplots(1, max(len(records), 1), sharey=True, squeeze=False)[0]
+        rows = -(-len(records) // _BESIDE)
+        figure = Figure(figsize=(_WIDTH * _BESIDE, _HEIGHT * rows), layout="constrained")
+        panels = figure.subplots(rows, _BESIDE, sharex=True, sharey=True, squeeze=False).flat
         for panel, (name, curves) in zip(panels, records.items(), strict=False):
             panel.set_title(name, fontsize=8)
-            panel.set_xlabel("coverage (%)")
+            panel.set(xlabel="coverage (%)", ylabel="wrong names (% of photos)")
+            panel.label_outer()
             panel.grid(alpha=0.3)
             for rule, curve in curves.items():
                 known = [risk for risk in curve["risk"] if risk is not None]
-                panel.plot(100 * coverage[: len(known)], [100 * risk for risk in known], label=rule)
-        panels[0].set_ylabel("wrong names (% of photos)")
-        panels[0].legend(frameon=False)
+                # Lines that coincide should both be seen: the first is dashed, on top.
+                style = {"zorder": 3, "linestyle": "--"} if rule == next(iter(curves)) else {}
+                percent = [100 * risk for risk in known]
+                panel.plot(100 * coverage[: len(known)], percent, label=rule, **style)
+        figure.axes[0].legend(frameon=False)
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as new:
             figure.savefig(new, format="svg", metadata={"Date": None})

@@ -64,7 +64,8 @@ def main() -> None:
             record["row"]: record["curves"]
             for record in read_records(_records_file(options.results))
         }
-        draw_curves(found, _GRID, options.render_all.parent / "figures" / "risk-coverage.svg")
+        if found:
+            draw_curves(found, _GRID, options.render_all.parent / "figures" / "risk-coverage.svg")
     elif options.render:
         print(render(options.results))
     elif options.images is None or options.name is None:
