@@ -195,6 +195,38 @@ def test_a_trained_photo_among_others_is_left_out(
     assert source.split is None
 
 
+def test_of_a_group_one_photo_counts_if_asked_for(
+    photos: Path, calibrate: Any, tmp_path: Path
+) -> None:
+    """Of 20 photos, three are of one plant, two of another, and one of no group that is known."""
+    table = pd.read_csv(photos / "images.csv")
+    table["image"] = [str((photos / name).resolve()) for name in table["image"]]
+    table = table[table["split"] == "test"].drop(columns="split").reset_index(drop=True)
+    table["group"] = ["oak", "oak", "oak", "elm", "elm", None, *map(str, range(len(table) - 6))]
+    table.to_csv(tmp_path / "plants.csv", index=False)
+    plain = calibrate(images=tmp_path / "plants.csv", out=tmp_path / "plain")
+    assert plain.images == len(table)
+    (note,) = plain.notes
+    assert "20 photos of" in note
+    assert "are of 17 groups" in note
+    assert "--one-per-group" in note
+    one_each = calibrate(images=tmp_path / "plants.csv", one_per_group=True)
+    assert one_each.images == len(table) - 3
+    assert one_each.notes[0].endswith("are of 17 groups, and one photo of each is used.")
+    # Which photo stands for a plant does not depend on the order of the rows.
+    table[::-1].to_csv(tmp_path / "backwards.csv", index=False)
+    again = calibrate(
+        images=tmp_path / "backwards.csv", one_per_group=True, out=tmp_path / "backwards"
+    )
+    names = [
+        set(read_calibration_scores(one.classifier, wanted_by="a test").images)
+        for one in (one_each, again)
+    ]
+    assert names[0] == names[1]
+    with pytest.raises(ConfigError, match="has no column `group`"):
+        calibrate(one_per_group=True, out=tmp_path / "none")
+
+
 def test_what_cannot_be_is_refused_and_leaves_nothing(
     run: Path, calibrate: Any, tmp_path: Path
 ) -> None:

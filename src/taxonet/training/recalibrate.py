@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from taxonet.classifier import (
     DecisionRule,
@@ -19,7 +20,9 @@ from taxonet.classifier import (
     write_calibration_scores,
 )
 from taxonet.data.matching import match_photos, open_unknown, unknown_nodes
+from taxonet.data.ordering import keyed_order
 from taxonet.data.sources import open_images
+from taxonet.data.table import ImageTable
 from taxonet.errors import ConfigError, DataError
 from taxonet.files import atomic_folder, require_free
 from taxonet.inference.decision import LeafSets, Policy, RankThresholds, ThresholdPolicy
@@ -65,7 +68,9 @@ def recalibrate(config: CalibrateConfig, *, show_progress: bool = False) -> Cali
     )
     _check_policy(policy, config, spanned)
     known, notes = _known(config, classifier)
-    photos = [known] if config.unknown is None else [known, _unknown(config.unknown, classifier)]
+    photos = [known]
+    if config.unknown is not None:
+        photos.append(_unknown(config.unknown, classifier, config, notes))
     found = calibrated(
         classifier,
         *photos,
@@ -148,13 +153,6 @@ def _known(
             "This classifier has no index of its training photos, so that nothing tells whether "
             "it was trained on these; promises are about photos that it was not trained on."
         )
-    if "group" in matched.known.frame:
-        groups = matched.known.frame["group"].dropna()
-        if groups.duplicated().any():
-            notes.append(
-                f"{len(groups)} photos are of {groups.nunique()} groups (observations, sites): "
-                "promises count every photo as independent, and hold with one photo of each."
-            )
     if not fresh.all():
         notes.append(f"{int((~fresh).sum())} photos were trained on and were left out.")
     if not fresh.any():
@@ -163,23 +161,59 @@ def _known(
             "a taxon that the classifier knows and was not trained on. Calibrate with labelled "
             "photos that were put aside for it."
         )
-    nodes = matched.nodes[fresh]
-    return (
-        CalibrationPhotos(
-            matched.known.rows(fresh),
-            nodes,
-            np.ones(len(nodes), dtype=bool),
-            str(config.images),
-            split,
-        ),
-        notes,
+    photos = CalibrationPhotos(
+        matched.known.rows(fresh),
+        matched.nodes[fresh],
+        np.ones(int(fresh.sum()), dtype=bool),
+        str(config.images),
+        split,
+    )
+    return _of_groups(photos, config, notes), notes
+
+
+def _unknown(
+    path: Path, classifier: TaxonClassifier, config: CalibrateConfig, notes: list[str]
+) -> CalibrationPhotos:
+    table = open_unknown(path, classifier.taxonomy, classifier.class_nodes)
+    nodes = unknown_nodes(table, classifier.taxonomy, classifier.class_nodes)
+    photos = CalibrationPhotos(table, nodes, np.zeros(len(nodes), dtype=bool), str(path))
+    return _of_groups(photos, config, notes)
+
+
+def _of_groups(
+    photos: CalibrationPhotos, config: CalibrateConfig, notes: list[str]
+) -> CalibrationPhotos:
+    """Return one photo of each group if that is asked for, and note what groups there are."""
+    if "group" not in photos.table.frame:
+        if config.one_per_group:
+            raise ConfigError(
+                f"{photos.origin} has no column `group`: add one that says which photos are of one "
+                "observation or site, or leave out --one-per-group."
+            )
+        return photos
+    kept = _one_of_each_group(photos.table)
+    if kept.all():
+        return photos
+    counts = f"{len(kept)} photos of {photos.origin} are of {int(kept.sum())} groups"
+    if not config.one_per_group:
+        notes.append(
+            f"{counts} (observations, sites): promises count every photo as independent, and hold "
+            "with one photo of each (--one-per-group)."
+        )
+        return photos
+    notes.append(f"{counts}, and one photo of each is used.")
+    return CalibrationPhotos(
+        photos.table.rows(kept), photos.nodes[kept], photos.known[kept], photos.origin, photos.split
     )
 
 
-def _unknown(path: Path, classifier: TaxonClassifier) -> CalibrationPhotos:
-    table = open_unknown(path, classifier.taxonomy, classifier.class_nodes)
-    nodes = unknown_nodes(table, classifier.taxonomy, classifier.class_nodes)
-    return CalibrationPhotos(table, nodes, np.zeros(len(nodes), dtype=bool), str(path))
+def _one_of_each_group(table: ImageTable) -> NDArray[np.bool_]:
+    """Choose by the names of the photos; each without a group is its own."""
+    order = keyed_order([table.name(row) for row in range(len(table))], "one per group")
+    groups = table.frame["group"].iloc[order]
+    kept = np.zeros(len(table), dtype=bool)
+    kept[order] = (groups.isna() | ~groups.duplicated()).to_numpy()
+    return kept
 
 
 def _fitted(

@@ -105,6 +105,11 @@ class CalibrateConfig(Section):
         description="Photos of taxa that the classifier lacks; a policy then keeps its promise for "
         "known and unknown taxa as they are mixed here.",
     )
+    one_per_group: bool = Field(
+        False,
+        description="Use one photo of each value of the column `group` (an observation, a site): "
+        "promises count photos as independent.",
+    )
     out: Path = Field(Path("runs/calibrated"), description="Folder of the new classifier.")
     policy: str | None = Field(
         None,
