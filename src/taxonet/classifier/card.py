@@ -20,11 +20,9 @@ def model_card(parts: ClassifierParts) -> str:
             "",
             "| fact | value |",
             "| --- | --- |",
-            f"| training photos | {int(counts.sum())} |",
-            f"| photos of the commonest and the rarest taxon | {counts.max()} and {counts.min()} |",
+            *_training(parts),
             f"| backbone, head | {recipe.model.backbone}, {recipe.model.head} |",
             f"| loss | {recipe.loss.name} |",
-            f"| epochs, batch size, seed | {recipe.epochs}, {recipe.batch_size}, {recipe.seed} |",
             f"| calibration photos | {calibration.images} |",
             "",
             *_statements(parts),
@@ -37,6 +35,17 @@ def model_card(parts: ClassifierParts) -> str:
             "",
         ]
     )
+
+
+def _training(parts: ClassifierParts) -> list[str]:
+    counts, recipe = parts.class_counts, parts.recipe
+    if not counts.sum():
+        return ["| training photos | none: it knows taxa by their names |"]
+    return [
+        f"| training photos | {int(counts.sum())} |",
+        f"| photos of the commonest and the rarest taxon | {counts.max()} and {counts.min()} |",
+        f"| epochs, batch size, seed | {recipe.epochs}, {recipe.batch_size}, {recipe.seed} |",
+    ]
 
 
 def _naming(parts: ClassifierParts) -> str:

@@ -21,7 +21,7 @@ class PriorChange(NamedTuple):
 
 
 #: Losses that take how common a class is out of the scores.
-_BALANCED_LOSSES = frozenset(("balanced_softmax", "logit_adjustment"))
+_BALANCED_LOSSES = frozenset(("balanced_softmax", "logit_adjustment", "image_text"))
 _BALANCED_BASE = "bs"
 
 
@@ -29,7 +29,9 @@ def implied_prior(recipe: Recipe) -> SourcePrior:
     """Return the priors behind the probabilities of a classifier of that recipe.
 
     They are ``uniform`` where something makes all classes count alike: a loss that is adjusted by
-    the logarithms of the counts (``balanced_softmax``, ``logit_adjustment``, ``base: bs``), the
+    the logarithms of the counts (``balanced_softmax``, ``logit_adjustment``, ``base: bs``), or
+    compares a photo with the names of its batch alone, where common ones are common
+    (``image_text``), the
     sampler ``class_balanced``, or a second stage, which sees class-balanced batches. Otherwise
     they are the ``counts`` of training photos. For margins, class weights and other samplers the
     truth lies between, and the recipe does not tell where.

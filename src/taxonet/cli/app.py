@@ -25,6 +25,7 @@ from taxonet.cli import (
     refit,
     split_photos,
     train,
+    zero_shot,
 )
 from taxonet.cli.draw_flora import FloraVerb
 from taxonet.cli.options import verb
@@ -46,6 +47,7 @@ from taxonet.recipes.verbs import (
     RefitConfig,
     SplitConfig,
     TrainConfig,
+    ZeroShotConfig,
 )
 from taxonet.version import __version__
 
@@ -93,6 +95,7 @@ app.command("refit")(verb(RefitConfig, refit.run))
 app.command("fit-diffusion")(verb(FitDiffusionConfig, fit_diffusion.run))
 app.command("evaluate")(verb(EvaluateConfig, evaluate.run))
 app.command("analyse")(verb(AnalyseConfig, analyse.run))
+app.command("zero-shot")(verb(ZeroShotConfig, zero_shot.run))
 app.command("calibrate")(verb(CalibrateConfig, calibrate.run))
 app.command("predict")(verb(PredictConfig, predict.run))
 app.command("decide")(verb(DecideConfig, decide.run))

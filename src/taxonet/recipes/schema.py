@@ -204,12 +204,17 @@ class WordsRecipe(Section):
 
     @model_validator(mode="after")
     def _has_the_names_it_wants(self) -> Self:
-        wrong = [template for template in self.templates if "{name}" not in template]
-        if wrong:
-            raise ValueError(f"every template needs {{name}} in it, and {wrong[0]!r} has none.")
-        if (self.names == "common") != (self.common_names is not None):
-            raise ValueError("names: common and a file of common_names go together.")
+        check_words(self.templates, self.names, self.common_names)
         return self
+
+
+def check_words(templates: tuple[str, ...], names: str, common_names: object) -> None:
+    """Raise a ValueError unless templates have a place for a name, and common names a file."""
+    wrong = [template for template in templates if "{name}" not in template]
+    if wrong:
+        raise ValueError(f"every template needs {{name}} in it, and {wrong[0]!r} has none.")
+    if (names == "common") != (common_names is not None):
+        raise ValueError("names: common and a file of common_names go together.")
 
 
 class ReweightingRecipe(Section):

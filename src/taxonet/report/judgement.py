@@ -111,9 +111,11 @@ def _facts(name: str, one: Evaluation) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _tail_section(evaluations: Mapping[str, Evaluation]) -> Section:
+def _tail_section(evaluations: Mapping[str, Evaluation]) -> Section | None:
     subject = next(iter(evaluations.values()))
     classes = subject.test.levels[CLASS_LEVEL]
+    if not classes.train_counts.any():  # it knows taxa by their names
+        return None
     recalls = {
         name: class_recall(one.test.levels[CLASS_LEVEL].confusion)
         for name, one in evaluations.items()

@@ -5,6 +5,7 @@ from taxonet.training.recalibrate import CalibrateResult, recalibrate
 from taxonet.training.refit import RefitResult, refit
 from taxonet.training.run import TrainResult, train
 from taxonet.training.stopping import Interrupted, TrainingStopped
+from taxonet.training.zero_shot import ZeroShotResult, zero_shot
 
 __all__ = [
     "CalibrateResult",
@@ -12,8 +13,10 @@ __all__ = [
     "RefitResult",
     "TrainResult",
     "TrainingStopped",
+    "ZeroShotResult",
     "fit_diffusion",
     "recalibrate",
     "refit",
     "train",
+    "zero_shot",
 ]

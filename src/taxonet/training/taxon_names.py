@@ -50,9 +50,9 @@ class TaxonNames:
         tokens = tower.tokenize([text for group in texts for text in group])
         return cls(tower, texts, tokens.view(len(texts), len(words.templates), -1))
 
-    def vectors(self) -> Tensor:
+    def vectors(self, *, cache: Path | None = None, shown: bool = False) -> Tensor:
         """Return the unit vector of each node's name ``(n, d)``, by the tower as it now is."""
-        return embed_texts(self.tower, self.texts)
+        return embed_texts(self.tower, self.texts, cache=cache, shown=shown)
 
 
 def text_tower(recipe: Recipe) -> TextTower:

@@ -20,6 +20,7 @@ from taxonet.recipes.verbs.training import (
     FitDiffusionConfig,
     RefitConfig,
     TrainConfig,
+    ZeroShotConfig,
 )
 
 __all__ = [
@@ -40,4 +41,5 @@ __all__ = [
     "SplitConfig",
     "TaxonomySource",
     "TrainConfig",
+    "ZeroShotConfig",
 ]

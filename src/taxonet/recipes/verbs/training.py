@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from taxonet.recipes.schema import Section
+from taxonet.recipes.schema import Section, check_words
 from taxonet.recipes.verbs.base import Device, TaxonomySource
 
 
@@ -48,6 +48,51 @@ class TrainConfig(TaxonomySource):
     broken_share: float = Field(
         0.05, ge=0, le=1, description="Share of unreadable photos above which training stops."
     )
+
+
+class ZeroShotConfig(TaxonomySource):
+    """Make a classifier from the names of taxa alone, by a CLIP model such as BioCLIP."""
+
+    model: str | None = Field(
+        None,
+        description="A CLIP model of open_clip with its weights: NAME.TAG such as ViT-B-16.openai, "
+        "hf-hub:OWNER/NAME, or local-dir:FOLDER.",
+    )
+    weights: Literal["pretrained", "none"] = Field(
+        "pretrained", description="`none` draws random weights, to try the way without them."
+    )
+    templates: tuple[str, ...] = Field(
+        ("a photo of a {name}",), description="Sentence with {name} in it; several are averaged."
+    )
+    names: Literal["scientific", "path", "common"] = Field(
+        "scientific",
+        description="What stands for {name}: the taxon's own name, all names from the top of the "
+        "tree down to it, or its common name.",
+    )
+    common_names: Path | None = Field(
+        None, description="CSV with the columns name and common_name, for `common`."
+    )
+    levels: Literal["leaves", "all"] = Field(
+        "leaves",
+        description="Compare photos with the names of the leaves and sum upwards, or with the "
+        "names of every level.",
+    )
+    fit: Literal["crop", "pad"] = Field(
+        "crop", description="How a photo becomes square: its middle, or all of it."
+    )
+    text_cache: Path | None = Field(
+        None,
+        description="Folder that keeps the embeddings of names: the same model and names are not "
+        "embedded again.",
+    )
+    out: Path = Field(Path("runs/zero-shot"), description="Folder of the new classifier.")
+
+    @model_validator(mode="after")
+    def _has_a_model_and_names(self) -> Self:
+        if self.model is None or self.taxonomy is None:
+            raise ValueError("a model reads the names of a taxonomy: give --model and --taxonomy.")
+        check_words(self.templates, self.names, self.common_names)
+        return self
 
 
 class RefitConfig(Section):
