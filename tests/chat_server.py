@@ -20,6 +20,7 @@ class Act:
         headers: More headers.
         missing: Bytes that Content-Length promises and that never come.
         pause_seconds: Silence before the answer.
+        drip_seconds: Silence after each byte.
     """
 
     body: bytes = b""
@@ -27,6 +28,7 @@ class Act:
     headers: dict[str, str] = field(default_factory=dict)
     missing: int = 0
     pause_seconds: float = 0.0
+    drip_seconds: float = 0.0
 
 
 @dataclass
@@ -107,7 +109,13 @@ def _answer(request: BaseHTTPRequestHandler, server: ChatServer) -> None:
             request.send_header(name, value)
         request.send_header("Content-Length", str(len(act.body) + act.missing))
         request.end_headers()
-        request.wfile.write(act.body)
+        if act.drip_seconds == 0:
+            request.wfile.write(act.body)
+            return
+        for byte in act.body:
+            request.wfile.write(bytes([byte]))
+            time.sleep(act.drip_seconds)
     except OSError:  # the client has gone
         pass
-    request.close_connection = True
+    finally:
+        request.close_connection = True

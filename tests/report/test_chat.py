@@ -5,7 +5,7 @@ from taxonet.report import chat_table
 
 def side(*recalls: float | None, groups: bool = True) -> dict[str, Any]:
     """Return the figures of two ranks: many, medium, few and overall of each."""
-    found = {}
+    found: dict[str, Any] = {}
     for place, rank in enumerate(("genus", "species")):
         *parts, overall = recalls[4 * place : 4 * place + 4]
         found[rank] = {"macro_recall": overall, "classes": 40 + place}

@@ -118,6 +118,25 @@ def test_silence_ends_an_attempt() -> None:
     assert asked.server.requests == 2
 
 
+def test_a_reply_that_drips_is_silence_in_the_end() -> None:
+    asked = ask(Act(b"x" * 60, drip_seconds=0.02), timeout_seconds=0.3)
+    assert asked.reply.text == GOOD
+    assert asked.server.requests == 2
+
+
+def test_repeated_requests_are_counted_as_requests() -> None:
+    server, timer = ChatServer([fails(503)], says("Acer", None)), Timer()
+    pace = Pace(6, sleep=timer.sleep, now=lambda: timer.now)
+    with (
+        serving(server) as address,
+        Asker(Endpoint(address, "openai"), pace, timeout_seconds=5) as asker,
+    ):
+        asker.ask(QUESTION)
+        asker.ask(QUESTION)
+    assert server.requests == 3
+    assert timer.now == pytest.approx(20)  # ten seconds between requests
+
+
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_what_the_endpoint_refuses_is_not_asked_again(status: int) -> None:
     with pytest.raises(NoReplyError, match=f"the endpoint answered {status} .*: too large"):

@@ -180,18 +180,16 @@ def test_workers_change_how_long_it_takes_and_nothing_else(bench: Bench) -> None
 def test_another_question_is_another_answer(bench: Bench) -> None:
     bench.photos("Acer rubrum")
     server = ChatServer(otherwise=MAPLE)
-    for number, options in enumerate(
-        (
-            {},
-            {"prompt": "chain-of-thought"},
-            {"candidates": True},
-            {"temperature": 0.0},
-            {"max_side": 16},
-            {"set": ("max_tokens=9",)},
-            {"model": "OTHER"},
-        ),
-        start=1,
-    ):
+    changes: tuple[dict[str, object], ...] = (
+        {},
+        {"prompt": "chain-of-thought"},
+        {"candidates": True},
+        {"temperature": 0.0},
+        {"max_side": 16},
+        {"set": ("max_tokens=9",)},
+        {"model": "OTHER"},
+    )
+    for number, options in enumerate(changes, start=1):
         bench.run(server, **options)
         assert server.requests == number, options
     texts = [body["messages"][1]["content"][0]["text"] for _, _, body in server.asked]
@@ -229,6 +227,17 @@ def test_a_spent_limit_stops_in_order_and_a_higher_one_goes_on(bench: Bench) -> 
     assert server.requests == 5
     assert found.metrics["cost"] == pytest.approx(0.5)
     assert bench.run(server, max_cost=0.25, **prices).metrics["cost"] == pytest.approx(0.5)
+
+
+def test_a_spent_limit_is_passed_by_the_workers_at_most(bench: Bench) -> None:
+    bench.photos(*["Acer rubrum"] * 12)
+    server = ChatServer(otherwise=Act(MAPLE.body, pause_seconds=0.05))
+    prices = {"price_per_million_input": 100.0, "price_per_million_output": 0.0}
+    with pytest.raises(DataError, match="is spent"):
+        bench.run(server, max_cost=0.15, workers=3, **prices)
+    assert server.requests <= 2 + 2
+    bench.run(server, workers=3, **prices)
+    assert server.requests == 12  # what was under way was kept
 
 
 def test_a_limit_without_counted_tokens_is_no_limit(bench: Bench) -> None:
@@ -275,8 +284,8 @@ def test_the_key_is_in_no_file_log_or_message(
         assert KEY not in text
     files = [path for path in bench.folder.rglob("*") if path.is_file()]
     assert sum(path.suffix == ".json" for path in files) > 4
-    for path in files:
-        assert KEY.encode() not in path.read_bytes(), path
+    for file in files:
+        assert KEY.encode() not in file.read_bytes(), file
 
 
 def test_without_a_key_no_header_is_sent(bench: Bench) -> None:

@@ -1,6 +1,6 @@
 """Several questions at a time, by threads: they do little but wait for the endpoint."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Generic, TypeVar
@@ -10,7 +10,7 @@ Result = TypeVar("Result")
 
 def in_threads(
     work: Callable[[int], Result], count: int, *, workers: int, stop: Callable[[], None]
-) -> Iterator[tuple[int, Result]]:
+) -> Generator[tuple[int, Result], None, None]:
     """Yield ``(number, work(number))`` for 0 .. count - 1 as they are done, in any order.
 
     Where one fails, or the caller stops early (Ctrl-C too), no further one is begun, those under
