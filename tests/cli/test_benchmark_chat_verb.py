@@ -79,6 +79,14 @@ def test_what_is_missing_is_said_before_anything_is_sent(
     assert "max_cost needs prices" in ran.message
 
 
+def test_a_password_in_the_address_is_not_shown(taxonet: Command, collection: Path) -> None:
+    for address in (f"https://user:{KEY}@host/v1", f"https://host/v1?key={KEY}"):
+        ran = taxonet(*words(collection, address))
+        assert ran.code == 2
+        assert "must hold no user" in ran.message
+        assert KEY not in ran.out + ran.err
+
+
 def test_there_is_no_option_for_the_key_itself(taxonet: Command) -> None:
     ran = taxonet("benchmark", "chat", "--help")
     assert ran.code == 0

@@ -10,10 +10,11 @@ _WITHOUT_REPLY = ("unreadable", "no reply")
 
 def run(config: ChatConfig) -> None:
     """Ask about the photos, print recall; exit code 1 where photos got no reply or are broken."""
-    from taxonet.benchmark.chat import benchmark_chat
+    from taxonet.benchmark.chat import Endpoint, benchmark_chat
     from taxonet.report import chat_table, terminal_table
 
-    say(f"The photos go to {config.endpoint}, without metadata.")
+    # Checked before it is shown: somebody may have put a password into the address.
+    say(f"The photos go to {Endpoint(config.endpoint, config.protocol).url}, without metadata.")
     try:
         found = benchmark_chat(config, show_progress=True)
     except KeyboardInterrupt:
@@ -23,8 +24,8 @@ def run(config: ChatConfig) -> None:
     show(terminal_table(chat_table(metrics)))
     outcomes = metrics["outcomes"]
     say(", ".join(f"{count} {outcome}" for outcome, count in outcomes.items() if count) + ".")
-    if metrics["photos"]["dropped_images"]:
-        say(f"{metrics['photos']['dropped_images']} photos have labels of no such taxon.")
+    if dropped := metrics["photos"]["dropped_images"]:
+        say(f"{dropped} photos were left out: their taxa are not judged here.")
     tokens = metrics["tokens"]
     cost = "" if metrics["cost"] is None else f"; cost {metrics['cost']:.4g}"
     say(f"Tokens: {tokens['input']:,} in, {tokens['output']:,} out{cost}.")

@@ -119,7 +119,8 @@ def test_silence_ends_an_attempt() -> None:
 
 
 def test_a_reply_that_drips_is_silence_in_the_end() -> None:
-    asked = ask(Act(b"x" * 60, drip_seconds=0.02), timeout_seconds=0.3)
+    # Each byte comes in time, and the whole would be a good reply.
+    asked = ask(Act(says("Rosa", None).body, drip_seconds=0.02), timeout_seconds=0.3)
     assert asked.reply.text == GOOD
     assert asked.server.requests == 2
 

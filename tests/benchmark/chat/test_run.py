@@ -66,7 +66,8 @@ def test_a_fault_is_a_row_with_a_reason_and_is_not_met_twice(bench: Bench, fault
 
 def test_what_passes_leaves_no_trace(bench: Bench) -> None:
     bench.photos("Acer rubrum", "Rosa canina")
-    script = [fails(429, headers={"Retry-After": "1"}), fails(503), MAPLE, fails(500)]
+    fenced = completion('```json\n{"genus": "Acer", "species": "Acer rubrum"}\n```')
+    script = [fails(429, headers={"Retry-After": "1"}), fails(503), fenced, fails(500)]
     server = ChatServer(script, says("Rosa", "Rosa canina"))
     found = bench.run(server)
     assert bench.rows()["outcome"].tolist() == ["named", "named"]

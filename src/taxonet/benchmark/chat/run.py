@@ -132,7 +132,7 @@ def _prepare(config: ChatConfig) -> _Prepared:
     taxonomy = _taxonomy(config, classifier)
     require_levels(taxonomy)
     counts = _train_counts(config, classifier, taxonomy)
-    species = sorted(taxonomy.names[node] for node in taxonomy.at_rank("species").tolist())
+    species = sorted({taxonomy.names[node] for node in taxonomy.at_rank("species").tolist()})
     return _Prepared(
         endpoint=endpoint,
         asked_as=AskedAs(

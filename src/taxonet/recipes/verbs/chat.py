@@ -69,7 +69,7 @@ class ChatConfig(TaxonomySource):
     set: tuple[str, ...] = Field(
         (), description="Another key of the request, such as max_completion_tokens=2000."
     )
-    workers: PositiveInt = Field(1, description="Questions under way at a time.")
+    workers: int = Field(1, ge=1, le=64, description="Questions under way at a time.")
     requests_per_minute: PositiveFloat | None = Field(
         None, description="Most requests a minute, repeated ones included."
     )
