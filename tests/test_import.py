@@ -27,7 +27,7 @@ def test_help_and_version_import_nothing_slow() -> None:
 import sys
 from taxonet.cli import main
 verbs = ["train", "evaluate", "predict", "embed", "list", "doctor", "demo"]
-verbs += ["data inspect", "data split", "data match", "data flora"]
+verbs += ["data inspect", "data split", "data match", "data flora", "benchmark chat"]
 for words in ["--help", "--version", *(f"{verb} --help" for verb in verbs)]:
     sys.argv = ["taxonet", *words.split()]
     try:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from taxonet.cli.app import app
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/command-line.md")
+PAGES = ("README.md", "docs/command-line.md", "docs/chat-models.md")
 
 
 def commands() -> list[str]:
@@ -32,7 +32,7 @@ def test_the_pages_have_commands() -> None:
 @pytest.mark.parametrize("command", commands())
 def test_a_documented_command_is_real(command: str) -> None:
     words = shlex.split(command)[1:]
-    verb = words[:2] if words[0] == "data" else words[:1]
+    verb = words[:2] if words[0] in ("data", "benchmark") else words[:1]
     shown = CliRunner().invoke(app, [*verb, "--help"], terminal_width=200)
     assert shown.exit_code == 0, f"there is no {' '.join(verb)}"
     for word in words:

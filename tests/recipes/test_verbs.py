@@ -4,7 +4,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from taxonet.recipes import verbs
-from taxonet.recipes.verbs import InspectConfig, PredictConfig, SplitConfig, TrainConfig
+from taxonet.recipes.verbs import ChatConfig, InspectConfig, PredictConfig, SplitConfig, TrainConfig
 
 CONFIGS = [
     config
@@ -69,3 +69,30 @@ def test_numbers_out_of_range_are_refused_all_at_once() -> None:
         )
     wrong = {problem["loc"] for problem in error.value.errors()}
     assert wrong == {("top_k",), ("batch_size",), ("device",)}
+
+
+CHAT: dict[str, object] = {
+    "images": "p",
+    "taxonomy": "t.csv",
+    "endpoint": "http://127.0.0.1",
+    "model": "NAME",
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        ({"endpoint": ""}, "give --endpoint"),
+        ({"model": ""}, "give --model"),
+        ({"taxonomy": None}, "give --taxonomy"),
+        ({"classifier": "c", "train_images": "p"}, "leave --train-images out"),
+        ({"few_below": 10, "many_above": 8}, "groups would overlap"),
+        ({"price_per_million_input": 1}, "needs both prices"),
+        ({"max_cost": 1}, "max_cost needs prices"),
+        ({"max_side": 8}, "max_side"),
+    ],
+)
+def test_what_cannot_be_asked_of_a_chat_model(options: dict[str, object], wrong: str) -> None:
+    ChatConfig.model_validate(CHAT)
+    with pytest.raises(ValidationError, match=wrong):
+        ChatConfig.model_validate(CHAT | options)

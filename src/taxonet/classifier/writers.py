@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -18,17 +19,21 @@ Writer = Callable[[Iterable[Row], list[str], Path], None]
 _ROWS_PER_GROUP = 10_000
 
 
-def writer_for(out: Path, option: str) -> Writer:
+def writer_for(
+    out: Path, option: str, *, type_of: Callable[[str], pa.DataType] | None = None
+) -> Writer:
     """Return what writes the given columns of rows into such a file.
 
     Args:
         out: The file.
         option: The option that named it, for the message.
+        type_of: The type of a column in Parquet; by default that of a classifier's rows.
 
     Raises:
         ConfigError: The suffix is none of .csv, .jsonl and .parquet.
     """
-    writers = {".csv": _write_csv, ".jsonl": _write_jsonl, ".parquet": _write_parquet}
+    parquet = partial(_write_parquet, type_of=type_of or _arrow_type)
+    writers: dict[str, Writer] = {".csv": _write_csv, ".jsonl": _write_jsonl, ".parquet": parquet}
     suffix = out.suffix.lower()
     if suffix not in writers:
         raise ConfigError(f"{option} must end in {', '.join(writers)}, got {out}.")
@@ -49,8 +54,10 @@ def _write_jsonl(rows: Iterable[Row], columns: list[str], out: Path) -> None:
             stream.write(json.dumps(ordered, ensure_ascii=False) + "\n")
 
 
-def _write_parquet(rows: Iterable[Row], columns: list[str], out: Path) -> None:
-    schema = pa.schema([(column, _arrow_type(column)) for column in columns])
+def _write_parquet(
+    rows: Iterable[Row], columns: list[str], out: Path, *, type_of: Callable[[str], pa.DataType]
+) -> None:
+    schema = pa.schema([(column, type_of(column)) for column in columns])
     rows = iter(rows)
     with atomic_file(out) as path, pq.ParquetWriter(path, schema) as writer:
         while group := list(islice(rows, _ROWS_PER_GROUP)):

@@ -8,6 +8,7 @@ import typer
 
 from taxonet.cli import (
     analyse,
+    benchmark_chat,
     calibrate,
     decide,
     demo,
@@ -34,6 +35,7 @@ from taxonet.errors import ConfigError, TaxonetError
 from taxonet.recipes.verbs import (
     AnalyseConfig,
     CalibrateConfig,
+    ChatConfig,
     DecideConfig,
     DemoConfig,
     EmbedConfig,
@@ -67,6 +69,10 @@ data = typer.Typer(
     no_args_is_help=True,
 )
 app.add_typer(data, name="data")
+benchmark = typer.Typer(
+    help="Judge other ways to name photos beside a classifier.", no_args_is_help=True
+)
+app.add_typer(benchmark, name="benchmark")
 
 
 def _version(asked: bool) -> None:
@@ -100,6 +106,7 @@ app.command("calibrate")(verb(CalibrateConfig, calibrate.run))
 app.command("predict")(verb(PredictConfig, predict.run))
 app.command("decide")(verb(DecideConfig, decide.run))
 app.command("embed")(verb(EmbedConfig, embed.run))
+benchmark.command("chat")(verb(ChatConfig, benchmark_chat.run))
 app.command("list")(listing.run)
 app.command("doctor")(doctor.run)
 app.command("demo")(verb(DemoConfig, demo.run))

@@ -1,6 +1,7 @@
 """One self-contained HTML file that shows how good a classifier is, or what is inside it."""
 
 from taxonet.report.calibration import calibration_section, reliability
+from taxonet.report.chat import chat_table
 from taxonet.report.examples import choose_right, choose_wrong, thumbnail_uri
 from taxonet.report.geometry import geometry_report, geometry_tables
 from taxonet.report.heatmap import genus_confusion
@@ -37,6 +38,7 @@ __all__ = [
     "Table",
     "calibration_section",
     "cell_text",
+    "chat_table",
     "choose_right",
     "choose_wrong",
     "evaluation_report",

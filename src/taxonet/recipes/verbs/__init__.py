@@ -5,6 +5,7 @@ default is an argument, the others are options.
 """
 
 from taxonet.recipes.verbs.base import Device, TaxonomySource
+from taxonet.recipes.verbs.chat import ChatConfig
 from taxonet.recipes.verbs.demo import DemoConfig
 from taxonet.recipes.verbs.judging import AnalyseConfig, EvaluateConfig
 from taxonet.recipes.verbs.naming import DecideConfig, EmbedConfig, PredictConfig
@@ -26,6 +27,7 @@ from taxonet.recipes.verbs.training import (
 __all__ = [
     "AnalyseConfig",
     "CalibrateConfig",
+    "ChatConfig",
     "DecideConfig",
     "DemoConfig",
     "Device",

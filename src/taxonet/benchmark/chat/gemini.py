@@ -1,0 +1,122 @@
+"""The wire format of Google's Gemini models."""
+
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+from pydantic import BaseModel, Field, ValidationError
+
+from taxonet.benchmark.chat.questions import Question, Reply, UnusableReplyError
+
+# Any other reason to finish means that a filter stopped the reply.
+_WHOLE, _CUT_OFF = {"STOP", "FINISH_REASON_UNSPECIFIED"}, "MAX_TOKENS"
+
+
+class _Part(BaseModel):
+    text: str = ""
+    thought: bool = False
+
+
+class _Content(BaseModel):
+    parts: list[_Part] = []
+
+
+class _Candidate(BaseModel):
+    content: _Content = _Content()
+    finish_reason: str | None = Field(None, alias="finishReason")
+
+
+class _Feedback(BaseModel):
+    block_reason: str | None = Field(None, alias="blockReason")
+
+
+class _Usage(BaseModel):
+    prompt: int | None = Field(None, alias="promptTokenCount")
+    candidates: int | None = Field(None, alias="candidatesTokenCount")
+    thoughts: int | None = Field(None, alias="thoughtsTokenCount")
+
+
+class _Response(BaseModel):
+    candidates: list[_Candidate] = []
+    feedback: _Feedback = Field(_Feedback(blockReason=None), alias="promptFeedback")
+    usage: _Usage | None = Field(None, alias="usageMetadata")
+
+
+class GeminiProtocol:
+    """``POST {endpoint}/models/{model}:generateContent``, the photo as inline data.
+
+    Attributes:
+        name: What ``--protocol`` calls it.
+        reserved: Keys of the request that are not for the user to set.
+    """
+
+    name: ClassVar[str] = "gemini"
+    reserved: ClassVar[frozenset[str]] = frozenset(
+        {"contents", "system_instruction", "systemInstruction"}
+    )
+
+    def address(self, endpoint: str, model: str) -> str:
+        """Return where a question to a model goes.
+
+        Examples:
+            >>> GeminiProtocol().address("https://host/v1beta", "models/NAME")
+            'https://host/v1beta/models/NAME:generateContent'
+        """
+        return f"{endpoint}/models/{quote(model.removeprefix('models/'), safe='')}:generateContent"
+
+    def key_header(self, key: str) -> dict[str, str]:
+        """Return the header that carries the key; in the address it would get into logs."""
+        return {"x-goog-api-key": key}
+
+    def request(self, question: Question) -> dict[str, Any]:
+        """Return the request as JSON holds it."""
+        photo = {"mime_type": "image/jpeg", "data": b64encode(question.jpeg).decode("ascii")}
+        body: dict[str, Any] = {
+            "system_instruction": {"parts": [{"text": question.system}]},
+            "contents": [
+                {"role": "user", "parts": [{"text": question.user}, {"inline_data": photo}]}
+            ],
+            **question.settings,
+        }
+        if question.temperature is not None:
+            given = body.get("generationConfig", {})
+            body["generationConfig"] = {**given, "temperature": question.temperature}
+        return body
+
+    def reply(self, content: Mapping[str, Any]) -> Reply:
+        """Read a reply.
+
+        Raises:
+            UnusableReplyError: It has no candidate and says not why, or is of another form.
+        """
+        try:
+            response = _Response.model_validate(content)
+        except ValidationError as error:
+            raise UnusableReplyError(
+                f"a reply of another form ({error.error_count()} faults)"
+            ) from None
+        blocked = response.feedback.block_reason
+        if not response.candidates and blocked is None:
+            raise UnusableReplyError("a reply without a candidate")
+        candidate = response.candidates[0] if response.candidates else _Candidate(finishReason=None)
+        return Reply(
+            text="".join(part.text for part in candidate.content.parts if not part.thought),
+            refusal=_refusal(blocked or candidate.finish_reason),
+            cut_off=candidate.finish_reason == _CUT_OFF,
+            **_tokens(response.usage),
+        )
+
+
+def _refusal(reason: str | None) -> str | None:
+    if reason is None or reason in _WHOLE or reason == _CUT_OFF:
+        return None
+    return f"the endpoint's filter stopped the reply ({reason})"
+
+
+def _tokens(usage: _Usage | None) -> dict[str, int | None]:
+    """Thoughts are billed as output, and counted apart."""
+    if usage is None:
+        return {}
+    parts = [part for part in (usage.candidates, usage.thoughts) if part is not None]
+    return {"input_tokens": usage.prompt, "output_tokens": sum(parts) if parts else None}

@@ -1,0 +1,127 @@
+"""Requests as they go out, and replies of every form, in both wire formats."""
+
+from base64 import b64decode
+from typing import Any
+
+import pytest
+
+from taxonet.benchmark.chat.gemini import GeminiProtocol
+from taxonet.benchmark.chat.openai import OpenAIProtocol
+from taxonet.benchmark.chat.questions import Question, Reply, UnusableReplyError
+
+
+def question(protocol: str, temperature: float | None = None, **settings: Any) -> Question:
+    return Question(protocol, "NAME", "persona", "name it", b"\xff\xd8", temperature, settings)
+
+
+def test_openai_asks_with_a_data_url() -> None:
+    body = OpenAIProtocol().request(question("openai", 0.0, max_completion_tokens=5))
+    assert body == {
+        "model": "NAME",
+        "messages": [
+            {"role": "system", "content": "persona"},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "name it"},
+                    {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,/9g="}},
+                ],
+            },
+        ],
+        "max_completion_tokens": 5,
+        "temperature": 0.0,
+    }
+    assert "temperature" not in OpenAIProtocol().request(question("openai"))
+
+
+def test_gemini_asks_with_inline_data() -> None:
+    asked = question("gemini", 0.5, generationConfig={"maxOutputTokens": 5})
+    body = GeminiProtocol().request(asked)
+    part = body["contents"][0]["parts"][1]["inline_data"]
+    assert b64decode(part["data"]) == b"\xff\xd8"
+    assert part["mime_type"] == "image/jpeg"
+    assert body["contents"][0]["parts"][0] == {"text": "name it"}
+    assert body["system_instruction"] == {"parts": [{"text": "persona"}]}
+    assert body["generationConfig"] == {"maxOutputTokens": 5, "temperature": 0.5}
+    assert asked.settings == {"generationConfig": {"maxOutputTokens": 5}}
+    assert "generationConfig" not in GeminiProtocol().request(question("gemini"))
+
+
+def test_gemini_takes_no_way_out_of_its_path() -> None:
+    address = GeminiProtocol().address("https://h", "../../x?y")
+    assert address == "https://h/models/..%2F..%2Fx%3Fy:generateContent"
+
+
+def openai(message: dict[str, Any], finish: str | None = "stop", usage: Any = None) -> Reply:
+    choices = [{"index": 0, "message": message, "finish_reason": finish}]
+    return OpenAIProtocol().reply({"id": "x", "choices": choices, "usage": usage})
+
+
+def test_openai_replies() -> None:
+    usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+    assert openai({"content": "Acer"}, usage=usage) == Reply("Acer", None, False, 7, 3)
+    parts = [{"type": "text", "text": "Ac"}, {"type": "text", "text": "er"}, {"type": "other"}]
+    assert openai({"content": parts}).text == "Acer"
+    assert openai({"content": "Ac"}, "length") == Reply("Ac", cut_off=True)
+    assert openai({"content": None, "refusal": "I cannot."}).refusal == "I cannot."
+    assert "content filter" in str(openai({"content": ""}, "content_filter").refusal)
+    assert openai({"content": None}) == Reply("")
+    assert openai({}, None) == Reply("")
+
+
+def gemini(*candidates: dict[str, Any], **more: Any) -> Reply:
+    return GeminiProtocol().reply({"candidates": candidates, **more})
+
+
+def test_gemini_replies() -> None:
+    parts = [{"text": "hm", "thought": True}, {"text": "Ac"}, {"text": "er"}]
+    usage = {"promptTokenCount": 7, "candidatesTokenCount": 3, "thoughtsTokenCount": 20}
+    good = {"content": {"parts": parts, "role": "model"}, "finishReason": "STOP"}
+    assert gemini(good, usageMetadata=usage) == Reply("Acer", None, False, 7, 23)
+    assert gemini(good, usageMetadata={"promptTokenCount": 7}).output_tokens is None
+    assert gemini({"content": {}, "finishReason": "MAX_TOKENS"}) == Reply("", cut_off=True)
+    assert "SAFETY" in str(gemini({"finishReason": "SAFETY"}).refusal)
+    blocked = GeminiProtocol().reply({"promptFeedback": {"blockReason": "OTHER"}})
+    assert "OTHER" in str(blocked.refusal)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{}, [], "text", 7, None, {"choices": [{}]}, {"choices": [{"message": {"content": 7}}]}],
+)
+def test_another_form_is_no_reply_of_openai(content: Any) -> None:
+    with pytest.raises(UnusableReplyError, match="another form"):
+        OpenAIProtocol().reply(content)
+
+
+@pytest.mark.parametrize(
+    "content", [{}, {"candidates": []}, [], 7, {"candidates": [{"content": 7}]}]
+)
+def test_another_form_is_no_reply_of_gemini(content: Any) -> None:
+    with pytest.raises(UnusableReplyError):
+        GeminiProtocol().reply(content)
+
+
+def test_everything_that_decides_an_answer_is_in_the_digest() -> None:
+    base: dict[str, Any] = {
+        "protocol": "openai",
+        "model": "a",
+        "system": "s",
+        "user": "u",
+        "jpeg": b"j",
+        "temperature": None,
+        "settings": {"x": 1, "y": 2},
+    }
+    changed: dict[str, Any] = {
+        "protocol": "gemini",
+        "model": "b",
+        "system": "t",
+        "user": "v",
+        "jpeg": b"k",
+        "temperature": 0.0,
+        "settings": {"x": 2, "y": 2},
+    }
+    one = Question(**base).digest
+    others = {Question(**{**base, key: value}).digest for key, value in changed.items()}
+    assert len(others | {one}) == 8
+    assert Question(**{**base, "settings": {"y": 2, "x": 1}}).digest == one
