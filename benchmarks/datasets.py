@@ -36,6 +36,8 @@ class PreparedData:
     taxon_map: Path | None = None
     val_share: float = 0.1
     calibration_share: float = 0.1
+    changes: tuple[str, ...] = ()
+    """What the recipe of every row needs for these photos."""
 
 
 Prepare = Callable[[Path, Path, int], PreparedData]

@@ -85,15 +85,18 @@ def _run(table: TableSpec, row: Row, seed: int, options: argparse.Namespace) -> 
     work = options.work / table.name / f"seed{seed}"
     work.mkdir(parents=True, exist_ok=True)
     data = table.prepare(options.data or Path("data"), work, seed)
-    changes = row.changes if row.on else (*table.common, *row.changes, f"seed={seed}")
+    common = (*table.common, *data.changes)
+    changes = row.changes if row.on else (*common, *row.changes, f"seed={seed}")
     commit = commit_of_the_code()  # now: it may be another at the end
     start = time.monotonic()
     if row.on:
         classifier, kept_epoch = _refit(row, work), None
+    elif row.zero_shot:
+        classifier, kept_epoch = _zero_shot(row, work, data, changes), None
     else:
         classifier, kept_epoch = train_row(row, work, data, changes)
     seconds = time.monotonic() - start
-    if "learned_diffusion" in table.rollups:
+    if "learned_diffusion" in table.rollups and not row.zero_shot:
         classifier = _with_learned_rollup(classifier)
     metrics = evaluate(
         EvaluateConfig(
@@ -163,6 +166,25 @@ def _refit(row: Row, work: Path) -> Path:
         out=out,
     )
     return refit(config).classifier
+
+
+def _zero_shot(row: Row, work: Path, data: PreparedData, changes: tuple[str, ...]) -> Path:
+    """Make a classifier of the names alone, with the model and the words of a recipe."""
+    from taxonet.recipes import load_recipe
+    from taxonet.recipes.verbs import ZeroShotConfig
+    from taxonet.training import zero_shot
+
+    recipe, out = load_recipe(row.recipe, changes), _folder(work, row.name)
+    assert recipe.words is not None
+    shutil.rmtree(out, ignore_errors=True)
+    config = ZeroShotConfig(
+        model=recipe.model.backbone,
+        taxonomy=data.taxonomy,
+        templates=recipe.words.templates,
+        names=recipe.words.names,
+        out=out,
+    )
+    return zero_shot(config).classifier
 
 
 def _with_learned_rollup(classifier: Path) -> Path:

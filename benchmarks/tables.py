@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from benchmarks import datasets
+from benchmarks import datasets, word_towers
 from benchmarks.datasets import Prepare
 
 
@@ -15,6 +15,8 @@ class Row:
     changes: tuple[str, ...] = ()
     on: str = ""
     """The row whose classifier gets a new head; ``recipe`` then names the second stage."""
+    zero_shot: bool = False
+    """Whether it is made of names alone, with the model and words of the recipe."""
     published: tuple[float, ...] = ()
     """Printed top-1 accuracy of the method in percent, then of many, medium and few shots."""
 
@@ -147,6 +149,33 @@ _ROLLUPS = (
     "learned_diffusion",
 )
 
+_WORDS_ROLLUPS = (
+    "own",
+    "bottom_up",
+    "top_down",
+    "level_top_down",
+    "diffusion",
+    "learned_diffusion",
+)
+#: These rows read no names.
+_NO_WORDS = ("words=null",)
+_MASKED = ("loss.duplicates=masked",)
+
+#: Tables 3, 10 and 11 of Hierarchical Classification via Diffusion on Manifolds.
+_WORDS_ROWS = (
+    Row("Zero shot", "hmcf/mcf", zero_shot=True),
+    Row("CE, fixed backbone", "hmcf/linear-probe", ("optimiser.learning_rate=1.0e-2",)),
+    Row("CE L3", "hmcf/ce", _NO_WORDS),
+    Row("CE L1-3", "hmcf/ce-all-levels", _NO_WORDS),
+    Row("MCF", "hmcf/mcf"),
+    Row("HMCF L23", "hmcf/hmcf-last-two"),
+    Row("HMCF L1-3", "hmcf/hmcf"),
+    Row("HMCF L1-3, masked", "hmcf/hmcf", _MASKED),
+    Row("HMCF L1-3, negatives", "hmcf/hmcf", ("loss.duplicates=negatives",)),
+    Row("SupCon L3", "hmcf/supcon", _NO_WORDS),
+    Row("SupCon L1-3", "hmcf/supcon-all-levels", _NO_WORDS),
+)
+
 _DBM = "dbm/cifar100-lt/"
 _WD = "CE, high weight decay"
 
@@ -239,6 +268,15 @@ TABLES = {
             levels=("class", "species", "genus", "family", "order"),
             rollups=_ROLLUPS,
             caption="The same photos, backbone and schedule; losses over the tree, and rollups.",
+        ),
+        TableSpec(
+            name="flora-words",
+            prepare=word_towers.flora_with_towers,
+            common=(*word_towers.SMALL, "epochs=6"),
+            rows=_WORDS_ROWS,
+            levels=("species", "genus", "family"),
+            rollups=_WORDS_ROLLUPS,
+            caption="A drawn flora, towers that learned other genera of its families.",
         ),
         TableSpec(
             name="cifar100-lt",

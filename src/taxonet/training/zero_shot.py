@@ -51,16 +51,16 @@ def zero_shot(config: ZeroShotConfig, *, show_progress: bool = False) -> ZeroSho
             f"{config.taxonomy} has a single taxon to name; telling taxa apart needs two."
         )
     name = config.model if config.model.startswith(PREFIX) else PREFIX + config.model
-    recipe = _recipe(config, name, architecture_of(name), depth=int(taxonomy.depth.max()))
+    recipe = _recipe(config, name, architecture_of(name))
     towers = load_towers(name, pretrained=config.weights == "pretrained")
     parts = _parts(recipe, taxonomy, towers, cache=config.text_cache, shown=show_progress)
     TaxonClassifier(parts, device="cpu").save(config.out)
     return ZeroShotResult(config.out, len(parts.class_nodes))
 
 
-def _recipe(config: ZeroShotConfig, name: str, architecture: Architecture, *, depth: int) -> Recipe:
+def _recipe(config: ZeroShotConfig, name: str, architecture: Architecture) -> Recipe:
     """Return the recipe of such a classifier, from which its training could go on."""
-    levels = {} if config.levels == "all" else {"levels": [depth]}
+    levels = {} if config.levels == "all" else {"levels": [-1]}
     return Recipe(
         model=ModelRecipe(
             backbone=name,

@@ -14,24 +14,27 @@ from taxonet.taxonomy.propagate import sum_up, tree_index
 def check_levels(taxonomy: Taxonomy, levels: Sequence[int] | None) -> tuple[int, ...]:
     """Return the chosen levels, ascending; None chooses all but the root's.
 
+    Levels below 0 count from the deepest, which is -1.
+
     Raises:
         ConfigError: A level that the tree has not, the root's, or one twice.
 
     Examples:
         >>> tree = Taxonomy.from_edges([("a", "b"), ("a", "c"), ("b", "d"), ("b", "e")])
-        >>> check_levels(tree, None), check_levels(tree, (2,))
-        ((1, 2), (2,))
+        >>> check_levels(tree, None), check_levels(tree, (2,)), check_levels(tree, (-1, 1))
+        ((1, 2), (2,), (1, 2))
     """
     deepest = len(taxonomy.level_slices) - 1
     if levels is None:
         return tuple(range(1, deepest + 1))
-    wrong = [level for level in levels if not 1 <= level <= deepest]
-    if wrong or not levels or len(set(levels)) < len(levels):
+    depths = [level + deepest + 1 if level < 0 else level for level in levels]
+    wrong = [depth for depth in depths if not 1 <= depth <= deepest]
+    if wrong or not depths or len(set(depths)) < len(depths):
         raise ConfigError(
-            f"levels must be different depths from 1 to {deepest}, at least one, but are "
-            f"{list(levels)}."
+            f"levels must be different depths from 1 to {deepest}, or from -1, the deepest, to "
+            f"{-deepest}, at least one, but are {list(levels)}."
         )
-    return tuple(sorted(levels))
+    return tuple(sorted(depths))
 
 
 class Level(nn.Module):

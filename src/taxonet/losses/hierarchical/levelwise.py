@@ -75,8 +75,8 @@ class LevelwiseCrossEntropyLoss(HierarchicalLoss):
 
     Args:
         taxonomy: The tree, of n nodes.
-        levels: Depths, 1 to that of the deepest leaf; None is all of them ("L1-7" of a tree of
-            depth 7; "L67" is ``(6, 7)``).
+        levels: Depths, 1 to that of the deepest leaf, which is also -1; None is all of them
+            ("L1-7" of a tree of depth 7; "L67" is ``(6, 7)``, or ``(-2, -1)`` of any tree).
 
     Raises:
         ConfigError: A level that the tree has not.

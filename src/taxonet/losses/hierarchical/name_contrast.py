@@ -33,7 +33,7 @@ class NameContrastLoss(LevelwiseCrossEntropyLoss):
 
     Args:
         taxonomy: The tree, of n nodes.
-        levels: Depths; None is all of them.
+        levels: Depths, 1 to that of the deepest leaf, which is also -1; None is all of them.
         level_weights: The factor of each level, above 0; None is 1 each.
         duplicates: What a pair of two images of one taxon is: ``positives``, ``negatives`` or
             ``masked``.
