@@ -687,6 +687,111 @@ _REGIONS = (
     ),
 )
 
+_CHAT = (
+    *_of(
+        "benchmark/chat/waiting.py",
+        "benchmark/chat/test_waiting.py",
+        ("2.0 ** (attempt - 1)", "2.0 * (attempt - 1)"),
+        ("max(0.0, (until", "min(0.0, (until"),
+    ),
+    *_of(
+        "benchmark/chat/pace.py",
+        "benchmark/chat/test_pace.py",
+        ("turn + self._gap_seconds", "now + self._gap_seconds"),
+        ("max(self._next_turn, self._now() + seconds)", "self._now() + seconds"),
+    ),
+    *_of(
+        "benchmark/chat/budget.py",
+        "benchmark/chat/test_budget.py",
+        ("self.output_tokens * price_output", "self.output_tokens * price_input"),
+        ("cost >= self._max_cost", "cost > self._max_cost"),
+    ),
+    *_of(
+        "benchmark/chat/figures.py",
+        "benchmark/chat/test_figures.py",
+        ("np.where(wanted < 0, -1, ", "np.where(wanted < 0, 0, "),
+        ("few_below=few_below, many_above=many_above", "few_below=20, many_above=100"),
+    ),
+    *_of(
+        "benchmark/chat/judged.py",
+        "benchmark/chat/test_judged.py",
+        ("sums[level])", "counts[level])"),
+        ('judged = truth["genus"] >= 0', 'judged = truth["species"] >= 0'),
+    ),
+    *_of(
+        "benchmark/chat/questions.py",
+        "benchmark/chat/test_protocols.py",
+        ('"jpeg": sha256(self.jpeg).hexdigest()', '"jpeg": ""'),
+    ),
+    *_of(
+        "benchmark/chat/gemini.py",
+        "benchmark/chat/test_protocols.py",
+        ("sum(parts) if parts", "parts[0] if parts"),
+    ),
+    *_of(
+        "benchmark/chat/names.py",
+        "benchmark/chat/test_parsing.py",
+        ("return not others and", "return"),
+        ("sorted(self._synonyms.accepted(name))", "[fold_name(name)]"),
+    ),
+    *_of(
+        "benchmark/chat/parsing.py",
+        "benchmark/chat/test_parsing.py",
+        ("if len(answers) > 1:", "if len(answers) > 9:"),
+        ("agree = node == genus.node or not genus_text", "agree = True"),
+    ),
+    *_of(
+        "benchmark/chat/endpoints.py",
+        "benchmark/chat/test_asking.py",
+        ('text.replace(key, "[key]")', "text"),
+    ),
+    *_of(
+        "benchmark/chat/endpoints.py",
+        "benchmark/chat/test_endpoints.py",
+        ('parts.scheme == "http" and not self.is_local', "False"),
+    ),
+    *_of(
+        "benchmark/chat/asking.py",
+        "benchmark/chat/test_asking.py",
+        ("self._pace.hold(seconds)", "pass"),
+        ("if time.monotonic() > latest:", "if False:"),
+        ("follow_redirects=False", "follow_redirects=True"),
+        ("trust_env=not endpoint.is_local", "trust_env=True"),
+        ("                self._failed_in_a_row = 0\n", "                pass\n"),
+        (
+            "shortened(self._endpoint.without_key(str(message)))",
+            "self._endpoint.without_key(shortened(str(message)))",
+        ),
+    ),
+    *_of(
+        "benchmark/chat/photos.py",
+        "benchmark/chat/test_photos.py",
+        (
+            '    pixels = Image.new("RGB", decoded.size)\n    pixels.paste(decoded)\n',
+            "    pixels = decoded\n",
+        ),
+    ),
+    *_of(
+        "benchmark/chat/answering.py",
+        "benchmark/chat/test_run.py",
+        ("self._locks.setdefault(digest, Lock())", "Lock()"),
+        (
+            "        self._cache.put(digest, finished)\n",
+            "        finished.reply and self._cache.put(digest, finished)\n",
+        ),
+    ),
+    *_of(
+        "benchmark/chat/rows.py",
+        "benchmark/chat/test_run.py",
+        ("named == truth if truth >= 0 else None", "named == truth"),
+    ),
+    *_of(
+        "benchmark/chat/workers.py",
+        "benchmark/chat/test_workers.py",
+        ("        for thread in threads:\n            thread.join()", "        pass"),
+    ),
+)
+
 MUTANTS = (
     *_LOSSES,
     *_MODELS,
@@ -698,5 +803,6 @@ MUTANTS = (
     *_DECISIONS,
     *_CALIBRATION,
     *_REGIONS,
+    *_CHAT,
     *_OTHERS,
 )
