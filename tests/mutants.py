@@ -687,6 +687,28 @@ _REGIONS = (
     ),
 )
 
+_JUDGED_AND_NAMED = (
+    *_of(
+        "evaluation/decisions.py",
+        "evaluation/test_decisions.py",
+        ("is_on_path(taxonomy, named, photos.nodes)", "is_on_path(taxonomy, photos.nodes, named)"),
+        ("if not calibrated and not promise", "if calibrated and not promise"),
+        ("calibrated / max(", "found / max("),
+    ),
+    *_of(
+        "training/recalibrate.py",
+        "training/test_recalibrate.py",
+        ("groups.isna() | ~groups.duplicated()", "~groups.duplicated()"),
+        ("(groups.isna() | ~groups.duplicated())", "(groups.notna() | ~groups.duplicated())"),
+    ),
+    *_of(
+        "training/zero_shot.py",
+        "training/test_zero_shot.py",
+        ("min(towers.text.logit_scale, LARGEST_SCALE)", "LARGEST_SCALE"),
+        ('{} if config.levels == "all" else', '{} if config.levels == "leaves" else'),
+    ),
+)
+
 _CHAT = (
     *_of(
         "benchmark/chat/waiting.py",
@@ -803,6 +825,7 @@ MUTANTS = (
     *_DECISIONS,
     *_CALIBRATION,
     *_REGIONS,
+    *_JUDGED_AND_NAMED,
     *_CHAT,
     *_OTHERS,
 )
