@@ -61,6 +61,11 @@ class ModelRecipe(Section):
         "level.",
     )
     frozen: bool = Field(False, description="Leave the backbone as it is and train the head alone.")
+    adapter: PartChoice | None = Field(
+        None,
+        description="The few weights that train in a backbone that is frozen otherwise, and their "
+        "options.",
+    )
     experts: PositiveInt = Field(
         1, description="Experts that share the first stages of the backbone and vote together."
     )
