@@ -55,8 +55,9 @@ def test_a_classifier_with_an_adapter_is_saved_and_read(
     adapter: str, photos: Path, tmp_path: Path
 ) -> None:
     changes = lift(small_clip(tmp_path), adapter=adapter)
-    result = train(config(photos, tmp_path / "run", *changes, "epochs=1"))
-    read = TaxonClassifier.load(result.classifier, device="cpu")
+    given = config(photos, tmp_path / "run", *changes, "epochs=1", "model.test_crops=5")
+    read = TaxonClassifier.load(train(given).classifier, device="cpu")
+    assert read.parts.preprocessing.test_crops == 5
     model = read.parts.recipe.model
     start = build_network(
         backbone=model.backbone, head="cosine", classes=5, seed=0, adapter=adapter_of(model)

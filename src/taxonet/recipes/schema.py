@@ -74,6 +74,11 @@ class ModelRecipe(Section):
         "crop",
         description="How a photo becomes square: its middle, or all of it and its border repeated.",
     )
+    test_crops: Literal[1, 5] = Field(
+        1,
+        description="Looks at a photo in prediction, whose scores are averaged: one, or four "
+        "corners and the middle.",
+    )
 
 
 class SelectionRecipe(Section):
