@@ -1,5 +1,7 @@
 """A frozen CLIP tower with an adapter and a head that starts at names, from photos to answers."""
 
+import doctest
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +13,7 @@ from taxonet.classifier import TaxonClassifier, adapter_of
 from taxonet.data.sources import open_images
 from taxonet.errors import ConfigError
 from taxonet.models import build_network, embed_texts, load_towers, save_towers
+from taxonet.models.adapters import LoRA
 from taxonet.recipes import Recipe, load_recipe
 from taxonet.taxonomy import Taxonomy
 from taxonet.training import train
@@ -143,3 +146,15 @@ def test_a_tower_that_cannot_be_adapted_is_refused(photos: Path, tmp_path: Path)
     changes = lift(small_clip(tmp_path, RESNET), adapter="lora")
     with pytest.raises(ConfigError, match="a ModifiedResNet, has no transformer blocks"):
         train(config(photos, tmp_path / "run", *changes))
+
+
+def test_the_page_prints_what_it_says(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "clip.md"
+    results = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
+    assert results.attempted >= 6
+    assert results.failed == 0
+    (text,) = re.findall(r"```yaml\n(# lift.yaml.*?)```", page.read_text("utf-8"), flags=re.DOTALL)
+    (tmp_path / "lift.yaml").write_text(text, encoding="utf-8")
+    model = load_recipe(tmp_path / "lift.yaml").model
+    assert adapter_of(model) == LoRA(rank=8, alpha=8.0)
+    assert model.test_crops == 5
