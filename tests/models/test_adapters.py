@@ -1,5 +1,6 @@
 """Adapters: the formulas, where they are put, and what of a backbone they leave alone."""
 
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +109,32 @@ def test_the_low_rank_change_by_hand() -> None:
     torch.testing.assert_close(found, torch.tensor([[3.0, 5.0], [1.0, 1.0], [1.0, 0.0]]))
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("tower", "weights"), [("clip", "in_proj_weight"), ("test_vit", "qkv.weight")]
+)
+def test_attention_has_the_changed_weights(tower: str, weights: str, tmp_path: Path) -> None:
+    plain, network = build(tower, tmp_path), build(tower, tmp_path, LoRA(rank=2, alpha=6.0))
+    for name, block in plain.backbone.named_modules():
+        if name.endswith(".attn"):
+            changed = network.backbone.get_submodule(name)
+            (change,) = (one for one in changed.modules() if isinstance(one, LowRankChange))
+            random_(change)
+            expected = reference.lora(
+                attrgetter(weights)(block).detach().double().numpy(),
+                down=change.down.detach().double().numpy(),
+                up=change.up.detach().double().numpy(),
+                alpha=6.0,
+            )
+            found = attrgetter(weights)(changed).detach().numpy()
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_each_block_has_a_perceptron_of_its_own_scale(tmp_path: Path) -> None:
+    network = build("clip", tmp_path, AdaptFormer(bottleneck_size=3, scale=0.25))
+    found = [one for one in network.backbone.modules() if isinstance(one, ParallelMlp)]
+    assert [(one.scale, one.down.out_features) for one in found] == [(0.25, 3)] * 2
+
+
 def test_the_low_rank_change_is_that_of_peft() -> None:
     peft = pytest.importorskip("peft")
     module = low_rank(dtype=torch.float32)
