@@ -166,7 +166,7 @@ def test_half_precision_is_finite(adapter: Adapter, dtype: torch.dtype, tmp_path
     for one in trained(network).values():
         nn.init.normal_(one, std=0.1)
     with torch.autocast("cpu", dtype=dtype):
-        network(100 * pictures("clip")).scores.sum().backward()
+        torch.autograd.backward(network(100 * pictures("clip")).scores.sum())
     grads = [one.grad for one in trained(network).values()]
     assert all(grad is not None and bool(grad.isfinite().all()) for grad in grads)
 
@@ -192,7 +192,8 @@ def test_the_adapter_alone_moves(tower: str, adapter: Adapter, tmp_path: Path) -
     assert not network.backbone.training
     for _ in range(3):
         optimiser.zero_grad()
-        F.cross_entropy(32 * network(images).scores, torch.tensor([0, 1, 2, 0])).backward()
+        loss = F.cross_entropy(32 * network(images).scores, torch.tensor([0, 1, 2, 0]))
+        torch.autograd.backward(loss)
         optimiser.step()
     named = {f"backbone.{key}" for key in trained(network)} | {"head.weight"}
     moved = {key for key, one in network.state_dict().items() if not torch.equal(one, start[key])}
@@ -261,6 +262,15 @@ def test_a_bias_trains_in_any_tower_and_its_statistics_stay(tmp_path: Path) -> N
     network(pictures("clip"))
     assert any(key.endswith("running_mean") for key in before)
     assert all(torch.equal(one, before[key]) for key, one in network.backbone.named_buffers())
+
+
+def test_experts_train_their_biases() -> None:
+    network = build_network(
+        backbone="resnet32", head="cosine", classes=3, seed=0, experts=2, adapter=BiasTuning()
+    )
+    names = list(trained(network))
+    assert all(name.endswith("bias") for name in names)
+    assert {name.split(".")[0] for name in names} == {"trunk", "experts"}
 
 
 @pytest.mark.parametrize(
