@@ -155,6 +155,52 @@ _MODELS = (
         ("for expert in self.experts[1:]:", "for expert in self.experts[2:]:"),
     ),
     *_of("models/layers.py", "models/test_layers.py", ("output.shape[1]", "output.shape[-1]")),
+    *_of(
+        "models/adapters/adaptformer.py",
+        "models/test_adapters.py",
+        ("+ self.scale * self.up", "+ self.up"),
+        ("F.relu(self.down(tokens))", "self.down(tokens)"),
+        ("nn.init.zeros_(self.up.weight)", "nn.init.zeros_(self.down.bias)"),
+    ),
+    *_of(
+        "models/adapters/lora.py",
+        "models/test_adapters.py",
+        ("self.factor * (self.up", "1.0 * (self.up"),
+        ("[queries, torch.zeros_like(queries), values]", "[queries, values, values]"),
+        ("torch.zeros(2, width, rank)", "torch.ones(2, width, rank)"),
+        ("factor=self.alpha / self.rank", "factor=self.alpha"),
+    ),
+    *_of(
+        "models/adapters/selective.py",
+        "models/test_adapters.py",
+        ('name.endswith("bias")', 'name.endswith(".bias")'),
+        ("isinstance(one, nn.LayerNorm)", "isinstance(one, nn.Module)"),
+    ),
+    *_of(
+        "models/network.py",
+        "models/test_adapters.py",
+        ("        self.freeze_backbone()\n", ""),
+    ),
+    *_of(
+        "data/crops.py",
+        "data/test_crops.py",
+        ("_LARGER: Final = 8 / 7", "_LARGER: Final = 7 / 6"),
+    ),
+    *_of(
+        "classifier/classifier.py",
+        "classifier/test_crops.py",
+        ("torch.stack(of_crops).mean(dim=0)", "torch.stack(of_crops).amax(dim=0)"),
+    ),
+    *_of(
+        "classifier/fingerprint.py",
+        "classifier/test_crops.py",
+        ("(*said, adapter.model_dump_json())", "(*said, adapter.name)"),
+    ),
+    *_of(
+        "evaluation/adaptation.py",
+        "classifier/test_crops.py",
+        ("yield normalise(crop,", "yield normalise(images,"),
+    ),
 )
 
 _METRICS = (

@@ -4,7 +4,7 @@ from typing import Any, Literal
 import pytest
 
 from taxonet.errors import ConfigError
-from taxonet.registry import HEADS, LOSSES, NOVELTY_SCORES, TRANSFORMS, Registry
+from taxonet.registry import ADAPTERS, HEADS, LOSSES, NOVELTY_SCORES, TRANSFORMS, Registry
 
 
 @pytest.fixture
@@ -88,9 +88,10 @@ def test_the_parts_of_taxonet_are_registered() -> None:
     for room in ("losses", "models", "data.transforms", "inference"):
         import_module(f"taxonet.{room}")
     assert {"cross_entropy", "am_softmax", "dual_margin"} <= set(LOSSES.names())
-    assert HEADS.names() == ["cosine", "linear", "prototype"]
+    assert HEADS.names() == ["cosine", "level_cosine", "linear", "prototype"]
     assert {"plain", "crop_flip", "augmix", "none"} <= set(TRANSFORMS.names())
     assert {"max_logit", "energy"} <= set(NOVELTY_SCORES.names())
-    for registry in (LOSSES, HEADS, TRANSFORMS, NOVELTY_SCORES):
+    assert ADAPTERS.names() == ["adaptformer", "bias", "layer_norm", "lora"]
+    for registry in (LOSSES, HEADS, TRANSFORMS, NOVELTY_SCORES, ADAPTERS):
         for name in registry.names():
             registry.options(name)

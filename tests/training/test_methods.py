@@ -3,6 +3,7 @@
 import copy
 import io
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -38,12 +39,15 @@ SMALL = (
     f"batch_size={BATCH}",
     "epochs=16",
 )
+#: A CLIP model for these pictures; its weights are random, and so is what it thinks of names.
+TOY_CLIP = Path(__file__).with_name("toy_clip.json")
 #: What a method's options need on four classes of these sizes.
 FOR_FOUR_CLASSES = {
     "selection": ("selection.tail_shots=30", "selection.probability=0.5"),
     "transfer": ("transfer.tail_shots=30",),
     "ncl": ("loss.hard_classes=2",),
     "ace": ("loss.most_images=[60, 24]",),
+    "words": (f"model.backbone=clip:{TOY_CLIP}", "model.weights=none", "model.image_size=16"),
 }
 
 

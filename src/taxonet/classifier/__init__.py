@@ -1,5 +1,6 @@
 """TaxonClassifier: a folder that names photos."""
 
+from taxonet.classifier.adapter import adapter_of
 from taxonet.classifier.beside import copy_beside
 from taxonet.classifier.calibration_scores import (
     CalibrationScores,
@@ -50,6 +51,7 @@ __all__ = [
     "TaxonClassifier",
     "TrailPoint",
     "TrainingIndex",
+    "adapter_of",
     "classes_listed",
     "classes_within",
     "copy_beside",

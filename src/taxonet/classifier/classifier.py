@@ -22,6 +22,7 @@ from taxonet.classifier.reading import Reading, reading_of
 from taxonet.classifier.rows import Row, RowMaker, is_figure
 from taxonet.classifier.settings import Calibration
 from taxonet.classifier.source_prior import PriorChange
+from taxonet.data.crops import crops_of, side_to_crop
 from taxonet.data.decoding import ImageSource
 from taxonet.data.loading import stream_batches
 from taxonet.data.transforms import normalise, plain
@@ -267,7 +268,7 @@ class TaxonClassifier:
         if batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size}.")
         preprocessing = self.parts.preprocessing
-        size = preprocessing.image_size
+        size = side_to_crop(preprocessing.image_size, crops=preprocessing.test_crops)
         # Names wait here while their images are read ahead.
         names: deque[str] = deque()
 
@@ -299,18 +300,30 @@ class TaxonClassifier:
             )
 
     def _look_at(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the embeddings and logits of uint8 images ``(G, 3, S, S)``, on the CPU."""
+        """Return the embeddings and logits of uint8 images ``(G, 3, L, L)``, on the CPU.
+
+        Both are means over the crops. Scores are averaged and not probabilities: those of every
+        head can be, whatever they are read as, and one temperature still fits all.
+        """
         head = self.network.head
         if len(images) == 0:  # windowed transformers cannot take an empty batch
             return torch.zeros(0, head.embedding_size), torch.zeros(0, head.classes)
         preprocessing = self.parts.preprocessing
-        pixels = normalise(images.to(self.device), preprocessing.mean, preprocessing.std)
-        output = self.network(pixels)
-        return output.embedding.float().cpu(), (head.scale * output.scores.float()).cpu()
+        size, crops = preprocessing.image_size, preprocessing.test_crops
+        embeddings, logits = [], []
+        # One crop at a time: five at once would need five times the memory.
+        for crop in crops_of(images.to(self.device), image_size=size, crops=crops):
+            output = self.network(normalise(crop, preprocessing.mean, preprocessing.std))
+            embeddings.append(output.embedding.float())
+            logits.append(head.scale * output.scores.float())
+        return _mean(embeddings).cpu(), _mean(logits).cpu()
 
     @torch.no_grad()
     def logits_of(self, embedding: Tensor) -> Tensor:
-        """Return the logits ``(B, s)`` that the head gives embeddings ``(B, d)``, on the CPU."""
+        """Return the logits ``(B, s)`` that the head gives embeddings ``(B, d)``, on the CPU.
+
+        With several crops those of their mean embedding, which are close to the mean logits.
+        """
         head = self.network.head
         logits: Tensor = head.scale * head(embedding.to(self.device)).float()
         return logits.cpu()
@@ -358,6 +371,10 @@ def _naming(parts: ClassifierParts) -> Naming:
         parts.class_counts,
         novelty_threshold=parts.calibration.novelty_threshold,
     )
+
+
+def _mean(of_crops: list[Tensor]) -> Tensor:
+    return torch.stack(of_crops).mean(dim=0)
 
 
 def _named(images: Iterable[ImageSource]) -> Iterator[NamedImage]:

@@ -15,13 +15,17 @@ def fingerprint(parts: ClassifierParts) -> str:
         values = tensor.detach().cpu().contiguous()
         found.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
         found.update(values.numpy().tobytes())
-    said = (
+    adapter = parts.recipe.model.adapter
+    said: tuple[object, ...] = (
         parts.taxonomy.digest,
         parts.class_nodes.tolist(),
-        parts.preprocessing.model_dump_json(),
+        # What has a default came later: fingerprints of before must stay as they were.
+        parts.preprocessing.model_dump_json(exclude_defaults=True),
         parts.recipe.loss.model_dump_json(),
         float(parts.network.head.scale),
         parts.calibration.temperature,
     )
+    if adapter is not None:  # whose factors are no weights
+        said = (*said, adapter.model_dump_json())
     found.update(repr(said).encode())
     return found.hexdigest()

@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
+from taxonet.classifier.adapter import adapter_of
 from taxonet.classifier.card import model_card
 from taxonet.classifier.decision_rule import DecisionRule, read_rule, write_rule
 from taxonet.classifier.fingerprint import fingerprint
@@ -128,6 +129,7 @@ def _read_network(folder: Path, settings: Settings, reading: Reading) -> Network
         experts=model.experts,
         head_options=reading.head_options(model.head),
         architecture=None if known is None else Architecture.from_dict(known),
+        adapter=adapter_of(model),
     )
     if settings.head is not None:
         choice, size = settings.head, network.head.embedding_size

@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from taxonet.data.crops import Crops
 from taxonet.errors import ConfigError, did_you_mean
 
 # The scores are on the list once their room has been imported.
@@ -48,6 +49,8 @@ class Preprocessing(Stored):
     fit: Literal["crop", "pad"]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    test_crops: Crops = 1
+    """Looks at a photo, whose scores and embeddings are averaged."""
 
 
 class CalibrationSource(Stored):

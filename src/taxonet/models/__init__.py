@@ -1,5 +1,6 @@
 """Models: backbones, heads, the network that both make, and towers for images and texts."""
 
+from taxonet.models.adapters import Adapter
 from taxonet.models.backbones import BACKBONES, Preprocessing, build_backbone, preprocessing
 from taxonet.models.cifar_resnet import CifarResNet
 from taxonet.models.clip import Architecture, TextTower, Towers, load_towers, save_towers
@@ -14,6 +15,7 @@ from taxonet.models.text_embeddings import embed_texts
 
 __all__ = [
     "BACKBONES",
+    "Adapter",
     "Architecture",
     "CifarResNet",
     "CosineHead",

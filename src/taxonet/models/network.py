@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from taxonet.errors import ConfigError
+from taxonet.models.adapters import Adapter
 from taxonet.models.backbones import build_backbone
 from taxonet.models.clip import Architecture, ImageTower
 from taxonet.models.experts import ExpertBackbone, ExpertHeads
@@ -67,6 +68,16 @@ class Network(nn.Module):
         self.backbone.requires_grad_(not frozen)
         self.train(self.training)
 
+    def adapt_backbone(self, adapter: Adapter) -> None:
+        """Leave the backbone as it is but for what the adapter trains of it, or puts into it.
+
+        Raises:
+            ConfigError: The backbone has not what the adapter works on.
+        """
+        self.freeze_backbone()
+        for weights in adapter.fit_into(self.backbone):
+            weights.requires_grad_(True)
+
     def train(self, mode: bool = True) -> Self:
         """Set training or evaluation mode; a frozen backbone stays in evaluation mode."""
         super().train(mode)
@@ -91,6 +102,7 @@ def build_network(
     pretrained: bool = False,
     weights_file: str | Path | None = None,
     architecture: Architecture | None = None,
+    adapter: Adapter | None = None,
 ) -> Network:
     """Build a network whose random weights depend on the seed alone.
 
@@ -110,10 +122,11 @@ def build_network(
         pretrained: Start the backbone at timm's weights.
         weights_file: Start the backbone at the weights in this file.
         architecture: Of the CLIP model that the backbone is of, where it is known.
+        adapter: What is trained of the backbone, which is frozen otherwise; None: all of it.
 
     Raises:
         ConfigError: An unknown name or option, a number of classes or experts below 1, or a
-            backbone that experts cannot share.
+            backbone that experts cannot share or the adapter cannot adapt.
         CheckpointError: Weights that could not be fetched, read, or fitted to the backbone.
 
     Examples:
@@ -139,6 +152,9 @@ def build_network(
             given = pretrained or weights_file is not None
             module = ExpertBackbone(module, experts, redraw=not given)
     network = Network(module, heads[0] if experts == 1 else ExpertHeads(heads))
+    if adapter is not None:
+        with _keyed_weights("adapter", seed):
+            network.adapt_backbone(adapter)
     # torch accepts a memory format alone; its annotations know it only beside a device.
     return network.to("cpu", memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 

@@ -61,6 +61,11 @@ class ModelRecipe(Section):
         "level.",
     )
     frozen: bool = Field(False, description="Leave the backbone as it is and train the head alone.")
+    adapter: PartChoice | None = Field(
+        None,
+        description="The few weights that train in a backbone that is frozen otherwise, and their "
+        "options.",
+    )
     experts: PositiveInt = Field(
         1, description="Experts that share the first stages of the backbone and vote together."
     )
@@ -68,6 +73,11 @@ class ModelRecipe(Section):
     fit: Literal["crop", "pad"] = Field(
         "crop",
         description="How a photo becomes square: its middle, or all of it and its border repeated.",
+    )
+    test_crops: Literal[1, 5] = Field(
+        1,
+        description="Looks at a photo in prediction, whose scores are averaged: one, or four "
+        "corners and the middle.",
     )
 
 

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from taxonet.classifier import adapter_of
 from taxonet.classifier.reading import TreeReading, reading_of
 from taxonet.errors import ConfigError, DataError
 from taxonet.losses import ExpertLoss, Loss
-from taxonet.models import Network, build_network
+from taxonet.models import Adapter, Network, build_network
 from taxonet.recipes import Recipe
 from taxonet.registry import EXPERT_LOSSES, LOSSES, SECOND_STAGES
 from taxonet.training.data import TrainingData
@@ -24,9 +25,9 @@ def build(recipe: Recipe, data: TrainingData) -> tuple[Network, TrainingLoss]:
     """Make the network and the loss of a recipe.
 
     Raises:
-        ConfigError: Unknown names or options, a loss on the wrong head, a loss of several experts
-            on one, norm-guided selection beside a loss for which the norm has no meaning, or a
-            second stage that the head does not allow.
+        ConfigError: Unknown names or options, an adapter that does not fit the backbone, a loss on
+            the wrong head, a loss of several experts on one, norm-guided selection beside a loss
+            for which the norm has no meaning, or a second stage that the head does not allow.
         DataError: There is only one class.
     """
     counts = data.classes.class_counts
@@ -42,6 +43,7 @@ def build(recipe: Recipe, data: TrainingData) -> tuple[Network, TrainingLoss]:
         loss: TrainingLoss = TreeLoss(reading)
     else:
         loss = _build_loss(recipe, counts)
+    adapter = _adapter(recipe)
     network = build_network(
         backbone=recipe.model.backbone,
         head=recipe.model.head,
@@ -50,8 +52,10 @@ def build(recipe: Recipe, data: TrainingData) -> tuple[Network, TrainingLoss]:
         experts=recipe.model.experts,
         head_options=reading.head_options(recipe.model.head),
         pretrained=recipe.model.weights == "pretrained",
+        adapter=adapter,
     )
-    network.freeze_backbone(frozen=recipe.model.frozen)
+    if adapter is None:
+        network.freeze_backbone(frozen=recipe.model.frozen)
     _check_image_size(network, recipe)
     if network.head.kind != loss.takes:
         raise ConfigError(
@@ -67,6 +71,16 @@ def build(recipe: Recipe, data: TrainingData) -> tuple[Network, TrainingLoss]:
         stage: SecondStage = SECOND_STAGES.build(choice.name, choice.options)
         stage.check_head(network.head)
     return network, loss
+
+
+def _adapter(recipe: Recipe) -> Adapter | None:
+    adapter = adapter_of(recipe.model)
+    if adapter is not None and adapter.adds_weights and recipe.loss.name == "image_text":
+        raise ConfigError(
+            f"The loss 'image_text' writes towers for open_clip, which does not know the weights "
+            f"that {adapter} adds: set model.adapter to bias or layer_norm, or to null."
+        )
+    return adapter
 
 
 @torch.no_grad()

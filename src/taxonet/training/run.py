@@ -190,6 +190,7 @@ def _classifier(
             fit=recipe.model.fit,
             mean=colours.mean,
             std=colours.std,
+            test_crops=recipe.model.test_crops,
         ),
         calibration=Calibration(),
         recipe=recipe,
