@@ -220,7 +220,7 @@ def save_towers(towers: Towers, folder: Path, *, logit_scale: float) -> None:
     """Write both towers as a folder that open_clip reads as ``local-dir:FOLDER``.
 
     Args:
-        towers: With a tokenizer of open_clip's own.
+        towers: Image and text tower; a tokenizer that is not open_clip's own is written too.
         folder: Where to; an older one is replaced.
         logit_scale: The factor on cosines that they were trained with.
 
@@ -235,6 +235,9 @@ def save_towers(towers: Towers, folder: Path, *, logit_scale: float) -> None:
         tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
         save_file(tensors, temporary / _WEIGHTS)
         write_json(temporary / _CONFIG, towers.image.architecture.to_dict())
+        # What a Hugging Face tokenizer is called on the hub says nothing to a folder.
+        if isinstance(towers.text.tokenizer, _open_clip().tokenizer.HFTokenizer):
+            towers.text.tokenizer.tokenizer.save_pretrained(temporary)
 
 
 def _open_clip() -> ModuleType:
@@ -256,8 +259,6 @@ def _read(path: Path) -> Architecture:
         ) from None
     except (ValueError, AttributeError, TypeError) as error:
         raise ConfigError(f"{path} is no config of a CLIP model: {error}") from None
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
 
 
 def _from_hub(model: str) -> Any:
