@@ -31,3 +31,13 @@ def write_configs(folder: Path) -> dict[str, Path]:
     for vision, path in paths.items():
         path.write_text(json.dumps(model_config(vision)))
     return paths
+
+
+def hmcf(backbone: str | Path) -> tuple[str, ...]:
+    """Return what makes of `tests.small_set.config` a training of both towers by names."""
+    return (
+        f"model.backbone=clip:{backbone}",
+        "model.head=level_cosine",
+        "loss=image_text",
+        "words={}",
+    )
