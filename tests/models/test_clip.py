@@ -98,9 +98,9 @@ def test_a_folder_gives_the_towers_back(config: dict[str, Any], tmp_path: Path) 
     model = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True).eval()
     tokens = open_clip.get_tokenizer(f"local-dir:{folder}")(TEXTS)
     with torch.no_grad():
-        found = model.encode_image(images()), model.encode_text(tokens)
-    for theirs, ours in zip(found, features(towers), strict=True):
-        assert torch.equal(theirs, ours)
+        theirs = model.encode_image(images()), model.encode_text(tokens)
+    for found, expected in zip(theirs, features(towers), strict=True):
+        assert torch.equal(found, expected)
     assert model.logit_scale.exp().item() == pytest.approx(20.0)
 
 
@@ -118,7 +118,7 @@ def test_the_parts_of_a_model_are_divided(tmp_path: Path) -> None:
     assert not any("visual" in name or "logit" in name for name in towers.text.state_dict())
     assert towers.text.logit_scale == pytest.approx(1 / 0.07)
     # Everything that is left learns, which data-parallel training insists on.
-    sum(feature.square().sum() for feature in (towers.image(images()),)).backward()
+    towers.image(images()).square().sum().backward()
     towers.text(towers.text.tokenize(TEXTS)).square().sum().backward()
     for tower in (towers.image, towers.text):
         assert all(weights.grad is not None for weights in tower.parameters())
@@ -263,11 +263,58 @@ def test_weights_need_a_name_that_has_some(name: str, tiny_clips: dict[str, Path
 
 def test_a_folder_without_weights_or_with_damaged_ones(tmp_path: Path) -> None:
     name = _folder(tmp_path, {"model_cfg": model_config()})
-    with pytest.raises(CheckpointError, match=f"The weights of '{name}' could not be loaded"):
+    says = f"The weights of '{name}' could not be loaded .* Copy the folder again"
+    with pytest.raises(CheckpointError, match=says):
         load_towers(name, pretrained=True)
     (tmp_path / "model" / "open_clip_model.safetensors").write_bytes(b"torn")
-    with pytest.raises(CheckpointError, match=f"The weights of '{name}' could not be loaded"):
+    with pytest.raises(CheckpointError, match=says):
         load_towers(name, pretrained=True)
+
+
+def test_weights_of_a_tag_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*given: object, **named: object) -> None:
+        raise OSError("no route")
+
+    monkeypatch.setattr("open_clip.factory.download_pretrained", unreachable)
+    with pytest.raises(CheckpointError, match=r"'clip:RN50.openai' .*no route.*With a network"):
+        load_towers("clip:RN50.openai", pretrained=True)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", unreachable)
+    with pytest.raises(CheckpointError, match=r"config of 'a/b' .*no route.*With a network"):
+        architecture_of("clip:hf-hub:a/b")
+
+
+def foreign_tokenizer(folder: Path) -> dict[str, Any]:
+    """Write the files of a tokenizer of four words, and return a config that names it."""
+    tokenizers = pytest.importorskip("tokenizers")
+    transformers = pytest.importorskip("transformers")
+    words = {word: place for place, word in enumerate(["[PAD]", "[UNK]", "Rosa", "Acer"])}
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    fast = transformers.PreTrainedTokenizerFast
+    fast(tokenizer_object=made, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(folder)
+    config = model_config()
+    config["text_cfg"] |= {"hf_tokenizer_name": "some/one", "vocab_size": 4, "context_length": 3}
+    return config
+
+
+def test_a_tokenizer_of_another_make_goes_with_the_towers(tmp_path: Path) -> None:
+    name = _folder(tmp_path, {"model_cfg": foreign_tokenizer(tmp_path / "model")})
+    towers = load_towers(name, pretrained=False)
+    assert towers.text.tokenize(["Acer Rosa", "Abies"]).tolist() == [[3, 2, 0], [1, 0, 0]]
+    save_towers(towers, tmp_path / "towers", logit_scale=1.0)
+    again = load_towers(f"clip:local-dir:{tmp_path / 'towers'}", pretrained=True)
+    assert again.text.tokenize(["Acer Rosa", "Abies"]).tolist() == [[3, 2, 0], [1, 0, 0]]
+    (tmp_path / "towers" / "tokenizer.json").unlink()
+    with pytest.raises(CheckpointError, match=r"The tokenizer of .* could not be loaded: "):
+        load_towers(f"clip:local-dir:{tmp_path / 'towers'}", pretrained=True)
+
+
+def test_a_config_alone_has_the_tokenizer_of_open_clip(tmp_path: Path) -> None:
+    config = model_config()
+    config["text_cfg"]["hf_tokenizer_name"] = "some/one"
+    (tmp_path / "model.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match="has a tokenizer that is not open_clip's own"):
+        load_towers(f"clip:{tmp_path / 'model.json'}", pretrained=False)
 
 
 @pytest.mark.parametrize(

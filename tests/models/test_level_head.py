@@ -69,8 +69,10 @@ def test_equals_the_loop(levels: tuple[int, ...] | None) -> None:
 def test_by_hand() -> None:
     """Level 1 turns the embedding a quarter round, level 2 leaves it as it is."""
     head = LevelCosineHead(2, 5, level_sizes=(1, 2, 2))
+    turn = head.projections[0]
+    assert isinstance(turn, nn.Linear)
     with torch.no_grad():
-        head.projections[0].weight.copy_(torch.tensor([[0.0, -1.0], [1.0, 0.0]]))
+        turn.weight.copy_(torch.tensor([[0.0, -1.0], [1.0, 0.0]]))
         head.log_scales.copy_(torch.tensor([2.0, 10.0]).log())
     head.vectors = torch.tensor([[7.0, 7.0], [0.0, 5.0], [3.0, 0.0], [1.0, 0.0], [3.0, 4.0]])
     scores = head(torch.tensor([[2.0, 0.0]]))

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from taxonet.models import TextTower, embed_texts, load_towers
 
-TEXTS = [
+TEXTS: list[tuple[str, ...]] = [
     ("", ""),
     *((f"a photo of a {name}", f"{name}, wild") for name in ("Rosa", "Acer", "Rubus")),
 ]
@@ -75,7 +75,7 @@ def test_many_templates_are_no_larger_a_batch(tower: TextTower, batches: list[in
 
 def test_a_gradient_may_go_through_what_it_gave(tower: TextTower) -> None:
     weight = nn.Parameter(torch.ones(16))
-    (embed_texts(tower, TEXTS) * weight).sum().backward()
+    torch.autograd.backward((embed_texts(tower, TEXTS) * weight).sum())
     assert weight.grad is not None
     assert weight.grad.abs().sum() > 0
 
@@ -112,7 +112,7 @@ def test_other_weights_and_other_texts_are_other_files(
 ) -> None:
     embed_texts(tower, TEXTS, cache=tmp_path)
     other = tower_of(tiny_clips, seed=1)
-    cases = [
+    cases: list[tuple[TextTower, list[tuple[str, ...]]]] = [
         (other, TEXTS),
         (tower, TEXTS[::-1]),
         (tower, [("", ""), ("Rosa", "Acer")]),

@@ -128,9 +128,9 @@ def test_it_is_the_loss_of_the_heads_scores(
     assert isinstance(plain.loss, TreeLoss)
     scores = plain.network(normalise(IMAGES, MEAN, STD)).scores
     expected = plain.loss(scores, TARGET)
-    expected.backward()
+    torch.autograd.backward(expected)
     loss = run(one)
-    loss.backward()
+    torch.autograd.backward(loss)
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
     of_images = {name: value for name, value in gradients(one).items() if "tower" not in name}
     assert_close(of_images, gradients(plain))
@@ -140,13 +140,13 @@ def test_it_is_the_loss_of_the_heads_scores(
 def test_the_gradient_reaches_the_text_tower_as_its_vectors_do_the_loss(make: Make) -> None:
     """The names' vectors, computed by hand from the tower in the place of the head's."""
     one, plain = make(), make()
-    run(one).backward()
+    torch.autograd.backward(run(one))
     head, loss = head_of(plain.network), plain.loss
     assert isinstance(loss, TreeLoss)
     vectors = plain.tower(plain.tower.tokenize([group[0] for group in plain._names.texts]))
     embedding = plain.network.embed(normalise(IMAGES, MEAN, STD))
     scores = torch.func.functional_call(head, {"weight": vectors}, (embedding,))
-    loss(scores, TARGET).backward()
+    torch.autograd.backward(loss(scores, TARGET))
     assert_close(gradients(one), gradients(plain))
     assert all(weights.grad is not None for weights in one.tower.parameters())
     assert head_of(one.network).weight.grad is None
@@ -195,7 +195,7 @@ def test_a_frozen_tower_is_not_asked_again(make: Make, monkeypatch: pytest.Monke
         raise AssertionError("the text tower was asked")
 
     monkeypatch.setattr(TextTower, "forward", refuse)
-    run(one).backward()
+    torch.autograd.backward(run(one))
     one.end_epoch()
     assert torch.equal(head_of(one.network).vectors, before)
     assert not any(name.startswith("tower") for name in gradients(one))
@@ -206,8 +206,8 @@ def test_in_chunks_as_at_once(make: Make, chunk: int) -> None:
     one, plain = make(chunk=chunk), make()
     loss, expected = run(one), run(plain)
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
-    loss.backward()
-    expected.backward()
+    torch.autograd.backward(loss)
+    torch.autograd.backward(expected)
     assert_close(gradients(one), gradients(plain))
 
 
@@ -219,7 +219,7 @@ def test_no_more_than_a_chunk_is_in_a_tower(make: Make, monkeypatch: pytest.Monk
 
     for tower in (one.tower, one.network.backbone):
         tower.register_forward_pre_hook(watch)
-    run(one).backward()
+    torch.autograd.backward(run(one))
     assert max(seen) == 3
 
 
@@ -261,7 +261,7 @@ def test_a_batch_of_one_taxon_is_finite(make: Make, duplicates: Duplicates) -> N
     for target in (torch.full_like(TARGET, 3), torch.zeros_like(TARGET)):
         one.zero_grad()
         output = one(IMAGES, target, target, keep=7, key=KEY)
-        output.loss.backward()
+        torch.autograd.backward(output.loss)
         assert output.loss.isfinite()
         assert all(gradient.isfinite().all() for gradient in gradients(one).values())
         if duplicates == "masked":

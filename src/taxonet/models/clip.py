@@ -201,7 +201,7 @@ def load_towers(name: str, *, pretrained: bool) -> Towers:
 
     Raises:
         ConfigError: An unknown name, or a name without weights where they are asked for.
-        CheckpointError: Weights that could not be fetched or read.
+        CheckpointError: Weights or a tokenizer that could not be fetched or read.
     """
     architecture = architecture_of(name)
     model = _with_weights(name, architecture) if pretrained else _random(architecture)
@@ -269,9 +269,7 @@ def _from_hub(model: str) -> Any:
     except Exception as error:
         # What a failed download raises depends on the transport below.
         raise CheckpointError(
-            f"The config of {model!r} could not be fetched from the hub ({error}). With a network "
-            "connection, try again; without, put the model's files into a folder and write "
-            f"{PREFIX}{_LOCAL}FOLDER."
+            f"The config of {model!r} could not be fetched from the hub ({error}). {_advice(model)}"
         ) from error
 
 
@@ -319,16 +317,33 @@ def _with_weights(name: str, architecture: Architecture) -> nn.Module:
     except Exception as error:
         # A failed download or a damaged file fails in whatever way its reader does.
         raise CheckpointError(
-            f"The weights of {name!r} could not be loaded ({error}). With a network connection, "
-            f"try again; without, put the model's files into a folder and write "
-            f"{PREFIX}{_LOCAL}FOLDER."
+            f"The weights of {name!r} could not be loaded ({error}). {_advice(name)}"
         ) from error
     return found
+
+
+def _advice(name: str) -> str:
+    if name.removeprefix(PREFIX).startswith(_LOCAL):
+        return "Copy the folder again."
+    return (
+        "With a network connection, try again; without, put the model's files into a folder and "
+        f"write {PREFIX}{_LOCAL}FOLDER."
+    )
 
 
 def _tokenizer(name: str, architecture: Architecture) -> Any:
     clip, bare = _open_clip(), name.removeprefix(PREFIX)
     if bare.endswith(".json"):
         text = architecture.model["text_cfg"]
+        if text.get("hf_tokenizer_name"):
+            raise ConfigError(
+                f"{bare} has a tokenizer that is not open_clip's own. Put it into a folder with "
+                f"the tokenizer's files, as {_CONFIG}, and write {PREFIX}{_LOCAL}FOLDER."
+            )
         return clip.SimpleTokenizer(context_length=text.get("context_length", 77))
-    return clip.get_tokenizer(bare if bare.startswith((_LOCAL, _HUB)) else bare.partition(".")[0])
+    try:
+        named = bare if bare.startswith((_LOCAL, _HUB)) else bare.partition(".")[0]
+        return clip.get_tokenizer(named)
+    except Exception as error:
+        # It may be one of the hub, which fails in whatever way its transport does.
+        raise CheckpointError(f"The tokenizer of {name!r} could not be loaded: {error}") from error

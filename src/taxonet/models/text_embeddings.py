@@ -87,7 +87,9 @@ def _fill(
             for start in range(0, len(texts), groups_at_once):
                 groups = texts[start : start + groups_at_once]
                 tokens = tower.tokenize([text for group in groups for text in group])
-                parts = [directions(tower(part.to(device))) for part in tokens.split(at_once)]
+                parts = [
+                    directions(tower(part.to(device))) for part in torch.split(tokens, at_once)
+                ]
                 units = torch.cat(parts).view(len(groups), -1, tower.embedding_size)
                 found[start : start + len(groups)] = directions(units.mean(dim=1)).cpu().numpy()
                 progress.advance(len(groups))

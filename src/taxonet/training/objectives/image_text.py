@@ -90,7 +90,8 @@ class ImageTextObjective(Objective):
         pixels = normalise(images, self.mean, self.std)
         embedding = self._encode(self.network.backbone, pixels)
         labels = self._levels.labels(self.class_places[target])
-        nodes = labels.clamp_min(0).unique()  # every name is read once, however many images have it
+        # Every name is read once, however many images have it.
+        nodes = torch.unique(labels.clamp_min(0))
         vectors, nodes = gather_rows(self._accelerator, self._vectors_of(nodes, key), nodes)
         *seen, labels = gather_rows(self._accelerator, *self._head.features(embedding), labels)
         scores = self._head.compare(seen, vectors, nodes)
