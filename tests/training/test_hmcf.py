@@ -2,10 +2,12 @@
 
 import json
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import open_clip
 import pandas as pd
 import pytest
 import torch
@@ -13,6 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from taxonet.classifier import TaxonClassifier
+from taxonet.errors import CheckpointError
 from taxonet.models import Network, TextTower, embed_texts, load_towers, prompts, save_towers
 from taxonet.recipes import load_recipe
 from taxonet.taxonomy import Taxonomy
@@ -71,10 +74,14 @@ def names_by_exported_tower(run: Path, templates: tuple[str, ...]) -> torch.Tens
     return embed_texts(tower, prompts(tree, templates=templates))
 
 
-def test_the_loss_falls_and_the_towers_move(plain: Path, tiny_clips: dict[str, Path]) -> None:
+def test_the_loss_falls_and_every_level_has_its_projection(plain: Path) -> None:
     first, second = losses_of(plain)
     assert second < first
     weights = weights_of(plain)
+    eye = torch.eye(16)
+    for level in range(3):
+        projection = weights[f"head.projections.{level}.weight"]
+        assert 0 < (projection - eye).abs().max() < 0.5
     assert sum(name.startswith("head.projections") for name in weights) == 3
     assert weights["head.log_scales"].exp().max() <= 100.001
 
@@ -196,8 +203,6 @@ def test_ctrl_c_and_resume(
 
 
 def press_ctrl_c(monkeypatch: pytest.MonkeyPatch, *, in_batch: int) -> None:
-    import signal
-
     forward = ImageTextObjective.forward
     batches: Iterator[int] = iter(range(1, 10_000))
 
@@ -239,8 +244,6 @@ def test_scores_of_one_level_are_those_of_the_exported_towers(
     photos: Path, tmp_path: Path, tiny_clips: dict[str, Path]
 ) -> None:
     """MCF has no projection, so that anybody with open_clip gets the same answers."""
-    import open_clip
-
     given = (*hmcf(tiny_clips["vit"]), MCF, *GENTLE, "epochs=1")
     run = train(config(photos, tmp_path / "run", *given)).folder
     model = open_clip.create_model(f"local-dir:{run / 'towers'}", require_pretrained=True).eval()
@@ -263,11 +266,23 @@ def test_scores_of_one_level_are_those_of_the_exported_towers(
     torch.testing.assert_close(found[node], score, rtol=1e-4, atol=1e-4)
 
 
+def test_a_damaged_architecture_is_named(plain: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "classifier"
+    shutil.copytree(plain / "classifier", folder)
+    settings = json.loads((folder / "classifier.json").read_text())
+    assert settings["architecture"]["model_cfg"]["embed_dim"] == 16
+    del settings["architecture"]["model_cfg"]["embed_dim"]
+    (folder / "classifier.json").write_text(json.dumps(settings))
+    with pytest.raises(CheckpointError, match=r"classifier.json: .*there is no embed_dim"):
+        TaxonClassifier.load(folder, device="cpu")
+
+
 @pytest.mark.parametrize("vision", ["modified_resnet", "timm"])
 def test_towers_of_other_kinds(
     photos: Path, tmp_path: Path, tiny_clips: dict[str, Path], vision: str
 ) -> None:
-    given = (*hmcf(tiny_clips[vision]), *GENTLE, "optimiser.learning_rate=0.001")
+    gentle = ("optimiser.learning_rate=0.001", "precision=bf16")
+    given = (*hmcf(tiny_clips[vision]), *GENTLE, *gentle)
     run = train(config(photos, tmp_path / "run", *given)).folder
     classifier = TaxonClassifier.load(run / "classifier", device="cpu")
     assert len(classifier.predict(photo_paths(photos)[:3])) == 3
