@@ -8,6 +8,7 @@ from taxonet.cli.screen import show
 
 _PACKAGES = ("taxonet", "torch", "torchvision", "timm", "accelerate", "numpy", "pandas", "pillow")
 _OPTIONAL = {
+    "open_clip_torch": "CLIP models (pip install 'taxonet[clip]')",
     "numba": "diffusion over the tree at full speed on the CPU (pip install 'taxonet[fast]')",
     "scikit-learn": "t-SNE of embeddings in `analyse` (pip install 'taxonet[explore]')",
     "tensorboard": "TensorBoard logs (pip install 'taxonet[track]')",
