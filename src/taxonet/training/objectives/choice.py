@@ -46,8 +46,10 @@ def build_objective(
     """Make the objective of a recipe.
 
     Raises:
-        ConfigError: Unknown names or options, contrast or transfer on several experts, contrast
-            with class centres that the head has not, or class statistics beyond their budget.
+        ConfigError: Unknown names or options, contrast, transfer or words on several experts,
+            contrast with class centres or words with vectors that the head has not, words without
+            a CLIP backbone, or class statistics beyond their budget.
+        DataError: A file of common names that has other columns.
     """
     colours = preprocessing(recipe.model.backbone)
     mean, std = colours.mean, colours.std
