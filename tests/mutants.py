@@ -860,6 +860,71 @@ _CHAT = (
     ),
 )
 
+_NAMES = (
+    *_of(
+        "models/clip.py",
+        "models/test_clip.py",
+        ("torch.tensor(logit_scale).log()", "torch.tensor(logit_scale)"),
+        ('config["quick_gelu"] = True', "pass"),
+        ('self.preprocess.get("mean") or', 'self.preprocess.get("means") or'),
+    ),
+    *_of(
+        "models/level_head.py",
+        "models/test_level_head.py",
+        ("parts.append(scale * (feature", "parts.append((feature"),
+        ("(scale * cosines)", "(cosines)"),
+        ("right=True)", "right=False)"),
+        ("max=math.log(LARGEST_SCALE)", "max=LARGEST_SCALE"),
+        (
+            "enabled=False):\n            for feature, scale, vectors",
+            "enabled=True):\n            for feature, scale, vectors",
+        ),
+    ),
+    *_of(
+        "models/prompts.py",
+        "models/test_prompts.py",
+        ('own.startswith(names[parent] + " ")', "own.startswith(names[parent])"),
+        ("common.get(name, name)", 'common.get(name, "")'),
+        ('[("",) * len(templates), *found[1:]]', "found"),
+    ),
+    *_of(
+        "models/text_embeddings.py",
+        "models/test_text_embeddings.py",
+        ("max(1, at_once // len(texts[0]))", "at_once"),
+        ("[directions(tower(part.to(device)))", "[tower(part.to(device))"),
+        ("== file_digest(path)", '!= ""'),
+        ("repr(group).encode()", '"".join(group).encode()'),
+    ),
+    *_of(
+        "losses/hierarchical/name_contrast.py",
+        "losses/hierarchical/test_name_contrast.py",
+        ("weight * len(scores) / len(labelled)", "weight"),
+        ("(logits, level[labelled],", "(logits, labelled,"),
+        ("torch.where(self._counts(target_nodes), nodes, -1)", "nodes"),
+        ("scores[:, :0].sum(1)", "scores.new_zeros(len(scores))"),
+    ),
+    *_of(
+        "training/objectives/image_text.py",
+        "training/test_image_text_objective.py",
+        ("*key[:-1]", "*key"),
+        ("[nodes.cpu(), template]", "[nodes.cpu(), 0]"),
+        ("directions(self._encode(self.tower, tokens))", "self._encode(self.tower, tokens)"),
+        ("_places(labels, nodes)).mean()", "_places(labels, nodes)).sum()"),
+    ),
+    *_of(
+        "training/objectives/base.py",
+        "training/test_taxon_names.py",
+        ("[head.log_scales] if", "[] if"),
+    ),
+    *_of(
+        "training/taxon_names.py",
+        "training/test_taxon_names.py",
+        ("vectors[class_places]", "vectors[: len(class_places)]"),
+        ('("text tower", recipe.seed)', '("text tower", 0)'),
+        ("set_scales(names.tower.logit_scale)", "set_scales(1.0)"),
+    ),
+)
+
 MUTANTS = (
     *_LOSSES,
     *_MODELS,
@@ -873,5 +938,6 @@ MUTANTS = (
     *_REGIONS,
     *_JUDGED_AND_NAMED,
     *_CHAT,
+    *_NAMES,
     *_OTHERS,
 )

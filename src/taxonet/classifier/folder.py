@@ -128,7 +128,7 @@ def _read_network(folder: Path, settings: Settings, reading: Reading) -> Network
         seed=settings.recipe.seed,
         experts=model.experts,
         head_options=reading.head_options(model.head),
-        architecture=None if known is None else Architecture.from_dict(known),
+        architecture=None if known is None else _read_architecture(folder, known),
         adapter=adapter_of(model),
     )
     if settings.head is not None:
@@ -139,6 +139,13 @@ def _read_network(folder: Path, settings: Settings, reading: Reading) -> Network
     except RuntimeError as error:
         raise CheckpointError(f"{folder / _WEIGHTS} does not fit {_SETTINGS}: {error}") from None
     return network.eval()
+
+
+def _read_architecture(folder: Path, values: dict[str, Any]) -> Architecture:
+    try:
+        return Architecture.from_dict(values)
+    except ConfigError as error:
+        raise CheckpointError(f"{folder / _SETTINGS}: {error}") from None
 
 
 def _read_learned(folder: Path, settings: Settings, tree: Taxonomy) -> LearnedDiffusion | None:

@@ -11,7 +11,11 @@ from torch import Tensor
 from taxonet.errors import ConfigError
 from taxonet.inference.learned_diffusion import LearnedDiffusion
 from taxonet.inference.rollup_choice import Rollup, TreeScores
-from taxonet.losses.hierarchical import HierarchicalLoss, LevelwiseCrossEntropyLoss
+from taxonet.losses.hierarchical import (
+    HierarchicalLoss,
+    LevelwiseCrossEntropyLoss,
+    NameContrastLoss,
+)
 from taxonet.recipes import PartChoice, Recipe
 from taxonet.registry import HIERARCHICAL_LOSSES
 from taxonet.taxonomy import Taxonomy
@@ -56,7 +60,7 @@ class Reading(ABC):
 
         Raises:
             ConfigError: A head that scores nodes level by level, and scores that are read in
-                another way.
+                another way, or the other way round.
         """
         if head == LEVEL_HEAD:
             raise ConfigError(
@@ -178,6 +182,11 @@ class TreeReading(Reading):
 
     def head_options(self, head: str) -> dict[str, Any]:
         """Return the depths of the nodes and the levels that the loss has chosen."""
+        if head != LEVEL_HEAD and isinstance(self.loss, NameContrastLoss):
+            raise ConfigError(
+                f"The loss 'image_text' compares images with a vector of each taxon, which the "
+                f"head {head!r} has not: set model.head to {LEVEL_HEAD!r}."
+            )
         if head != LEVEL_HEAD or not isinstance(self.loss, LevelwiseCrossEntropyLoss):
             return super().head_options(head)
         sizes = [level.stop - level.start for level in self.tree.level_slices]

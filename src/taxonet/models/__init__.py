@@ -8,7 +8,7 @@ from taxonet.models.experts import ExpertBackbone, ExpertHeads
 from taxonet.models.heads import CosineHead, Head, LinearHead
 from taxonet.models.layers import feature_layer
 from taxonet.models.level_head import LevelCosineHead
-from taxonet.models.network import Network, Output, build_network
+from taxonet.models.network import Network, Output, build_network, keyed_weights
 from taxonet.models.prompts import NameForm, prompts
 from taxonet.models.prototype import PrototypeHead
 from taxonet.models.text_embeddings import embed_texts
@@ -35,6 +35,7 @@ __all__ = [
     "build_network",
     "embed_texts",
     "feature_layer",
+    "keyed_weights",
     "load_towers",
     "preprocessing",
     "prompts",

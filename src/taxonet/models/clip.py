@@ -201,7 +201,7 @@ def load_towers(name: str, *, pretrained: bool) -> Towers:
 
     Raises:
         ConfigError: An unknown name, or a name without weights where they are asked for.
-        CheckpointError: Weights that could not be fetched or read.
+        CheckpointError: Weights or a tokenizer that could not be fetched or read.
     """
     architecture = architecture_of(name)
     model = _with_weights(name, architecture) if pretrained else _random(architecture)
@@ -220,7 +220,7 @@ def save_towers(towers: Towers, folder: Path, *, logit_scale: float) -> None:
     """Write both towers as a folder that open_clip reads as ``local-dir:FOLDER``.
 
     Args:
-        towers: With a tokenizer of open_clip's own.
+        towers: Image and text tower; a tokenizer that is not open_clip's own is written too.
         folder: Where to; an older one is replaced.
         logit_scale: The factor on cosines that they were trained with.
 
@@ -235,6 +235,9 @@ def save_towers(towers: Towers, folder: Path, *, logit_scale: float) -> None:
         tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
         save_file(tensors, temporary / _WEIGHTS)
         write_json(temporary / _CONFIG, towers.image.architecture.to_dict())
+        # What a Hugging Face tokenizer is called on the hub says nothing to a folder.
+        if isinstance(towers.text.tokenizer, _open_clip().tokenizer.HFTokenizer):
+            towers.text.tokenizer.tokenizer.save_pretrained(temporary)
 
 
 def _open_clip() -> ModuleType:
@@ -256,8 +259,6 @@ def _read(path: Path) -> Architecture:
         ) from None
     except (ValueError, AttributeError, TypeError) as error:
         raise ConfigError(f"{path} is no config of a CLIP model: {error}") from None
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
 
 
 def _from_hub(model: str) -> Any:
@@ -268,9 +269,7 @@ def _from_hub(model: str) -> Any:
     except Exception as error:
         # What a failed download raises depends on the transport below.
         raise CheckpointError(
-            f"The config of {model!r} could not be fetched from the hub ({error}). With a network "
-            "connection, try again; without, put the model's files into a folder and write "
-            f"{PREFIX}{_LOCAL}FOLDER."
+            f"The config of {model!r} could not be fetched from the hub ({error}). {_advice(model)}"
         ) from error
 
 
@@ -318,16 +317,33 @@ def _with_weights(name: str, architecture: Architecture) -> nn.Module:
     except Exception as error:
         # A failed download or a damaged file fails in whatever way its reader does.
         raise CheckpointError(
-            f"The weights of {name!r} could not be loaded ({error}). With a network connection, "
-            f"try again; without, put the model's files into a folder and write "
-            f"{PREFIX}{_LOCAL}FOLDER."
+            f"The weights of {name!r} could not be loaded ({error}). {_advice(name)}"
         ) from error
     return found
+
+
+def _advice(name: str) -> str:
+    if name.removeprefix(PREFIX).startswith(_LOCAL):
+        return "Copy the folder again."
+    return (
+        "With a network connection, try again; without, put the model's files into a folder and "
+        f"write {PREFIX}{_LOCAL}FOLDER."
+    )
 
 
 def _tokenizer(name: str, architecture: Architecture) -> Any:
     clip, bare = _open_clip(), name.removeprefix(PREFIX)
     if bare.endswith(".json"):
         text = architecture.model["text_cfg"]
+        if text.get("hf_tokenizer_name"):
+            raise ConfigError(
+                f"{bare} has a tokenizer that is not open_clip's own. Put it into a folder with "
+                f"the tokenizer's files, as {_CONFIG}, and write {PREFIX}{_LOCAL}FOLDER."
+            )
         return clip.SimpleTokenizer(context_length=text.get("context_length", 77))
-    return clip.get_tokenizer(bare if bare.startswith((_LOCAL, _HUB)) else bare.partition(".")[0])
+    try:
+        named = bare if bare.startswith((_LOCAL, _HUB)) else bare.partition(".")[0]
+        return clip.get_tokenizer(named)
+    except Exception as error:
+        # It may be one of the hub, which fails in whatever way its transport does.
+        raise CheckpointError(f"The tokenizer of {name!r} could not be loaded: {error}") from error

@@ -69,9 +69,10 @@ class LevelCosineHead(Head):
             )
         deepest = len(level_sizes) - 1
         self.levels = tuple(range(1, deepest + 1) if levels is None else levels)
-        if not self.levels or not all(1 <= level <= deepest for level in self.levels):
+        within = all(1 <= level <= deepest for level in self.levels)
+        if not (self.levels and within and list(self.levels) == sorted(set(self.levels))):
             raise ConfigError(
-                f"levels must be depths from 1 to {deepest}, at least one, but are "
+                f"levels must be depths from 1 to {deepest}, ascending and at least one, but are "
                 f"{list(self.levels)}."
             )
         self._widths = _widths(level_sizes, self.levels)
@@ -117,11 +118,31 @@ class LevelCosineHead(Head):
         """Return the scores of all nodes ``(B, n)``."""
         features, scales = self.features(embedding), self.scales()
         above, *of_levels, below = torch.split(self.weight, self._widths)
-        parts = [feature.new_zeros(len(feature), len(above)) for feature in features[:1]]
-        for feature, scale, vectors in zip(features, scales, of_levels, strict=True):
-            parts.append(scale * (feature @ directions(vectors).T))
-        parts.append(features[0].new_zeros(len(features[0]), len(below)))
+        parts = [features[0].new_zeros(len(embedding), len(above))]
+        # A half-precision cosine times a scale of 100 would be off by more than a nat.
+        with torch.autocast(embedding.device.type, enabled=False):
+            for feature, scale, vectors in zip(features, scales, of_levels, strict=True):
+                parts.append(scale * (feature @ directions(vectors).T))
+        parts.append(features[0].new_zeros(len(embedding), len(below)))
         return torch.cat(parts, dim=1)
+
+    def compare(self, features: Sequence[Tensor], vectors: Tensor, nodes: Tensor) -> Tensor:
+        """Return the scores of some nodes ``(B, m)``, by vectors that are not the head's own.
+
+        Args:
+            features: What `features` gave, ``(B, d)`` for each chosen level.
+            vectors: Unit vectors ``(m, d)``, in the place of those of the head.
+            nodes: Which nodes they are of ``(m,)``; one may come more than once.
+        """
+        ends = torch.tensor(self._widths[:-1], device=nodes.device).cumsum(0)
+        place = torch.bucketize(nodes, ends, right=True)  # 0 is the root, 1 the first level
+        scores = features[0].new_zeros(len(features[0]), len(nodes))
+        with torch.autocast(nodes.device.type, enabled=False):
+            for level, (feature, scale) in enumerate(zip(features, self.scales(), strict=True), 1):
+                columns = torch.nonzero(place == level)[:, 0]
+                cosines = feature @ vectors[columns].T
+                scores = scores.index_copy(1, columns, (scale * cosines).to(scores.dtype))
+        return scores
 
 
 def _widths(level_sizes: Sequence[int], levels: Sequence[int]) -> list[int]:

@@ -136,19 +136,19 @@ def build_network(
     """
     if experts < 1:
         raise ConfigError(f"The number of experts must be at least 1, but is {experts}.")
-    with _keyed_weights("backbone", seed):
+    with keyed_weights("backbone", seed):
         module, embedding_size = build_backbone(
             backbone,
             pretrained=pretrained,
             weights_file=weights_file,
             architecture=architecture,
         )
-    with _keyed_weights("head", seed):
+    with keyed_weights("head", seed):
         heads = [
             HEADS.build(head, head_options or {}, embedding_size, classes) for _ in range(experts)
         ]
     if experts > 1:
-        with _keyed_weights("experts", seed):
+        with keyed_weights("experts", seed):
             given = pretrained or weights_file is not None
             module = ExpertBackbone(module, experts, redraw=not given)
     network = Network(module, heads[0] if experts == 1 else ExpertHeads(heads))
@@ -160,7 +160,7 @@ def build_network(
 
 
 @contextmanager
-def _keyed_weights(part: str, seed: int) -> Iterator[None]:
+def keyed_weights(part: str, seed: int) -> Iterator[None]:
     """Draw what is drawn inside from a key, on the CPU, and put the global state back."""
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         # Not torch.manual_seed: it would also seed the accelerators, which are not forked.

@@ -52,12 +52,13 @@ def encode_in_chunks(encoder: nn.Module, inputs: Tensor, *, chunk: int) -> Tenso
     """
     if chunk < 1:
         raise ConfigError(f"chunk must be a number of rows of at least 1, but is {chunk}.")
-    _check_rows_are_apart(encoder)
+    check_rows_are_apart(encoder)
     parts = torch.split(inputs, chunk)
     return torch.cat([checkpoint(encoder, part, use_reentrant=False) for part in parts])
 
 
-def _check_rows_are_apart(encoder: nn.Module) -> None:
+def check_rows_are_apart(encoder: nn.Module) -> None:
+    """Raise a ConfigError where an encoder normalises by the statistics of a batch."""
     for name, layer in encoder.named_modules():
         # Without running statistics, a layer takes those of the batch in evaluation mode too.
         if isinstance(layer, _BatchNorm) and (layer.training or layer.running_mean is None):

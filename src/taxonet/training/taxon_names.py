@@ -14,6 +14,7 @@ from taxonet.models import (
     Network,
     TextTower,
     embed_texts,
+    keyed_weights,
     load_towers,
     prompts,
 )
@@ -29,26 +30,29 @@ class TaxonNames:
     Attributes:
         tower: The text tower.
         texts: A sentence for each template, of each node.
-        tokens: The same as tokens, int64 ``(n, templates, T)``.
     """
 
     tower: TextTower
     texts: list[tuple[str, ...]]
-    tokens: Tensor
 
     @classmethod
     def of(cls, tower: TextTower, taxonomy: Taxonomy, words: WordsRecipe) -> "TaxonNames":
         """Make the sentences of a tree of n nodes.
 
         Raises:
-            ConfigError: A file of common names that is not there or has other columns.
+            ConfigError: A file of common names that is not there.
+            DataError: A file of common names that has other columns.
         """
         common = None
         if words.common_names is not None:
             common = read_common_names(Path(words.common_names))
         texts = prompts(taxonomy, templates=words.templates, form=words.names, common=common)
-        tokens = tower.tokenize([text for group in texts for text in group])
-        return cls(tower, texts, tokens.view(len(texts), len(words.templates), -1))
+        return cls(tower, texts)
+
+    def tokens(self) -> Tensor:
+        """Return the sentences as tokens, int32 ``(n, templates, T)`` on the CPU."""
+        tokens = self.tower.tokenize([text for group in self.texts for text in group])
+        return tokens.int().view(len(self.texts), len(self.texts[0]), -1)
 
     def vectors(self, *, cache: Path | None = None, shown: bool = False) -> Tensor:
         """Return the unit vector of each node's name ``(n, d)``, by the tower as it now is."""
@@ -58,6 +62,8 @@ class TaxonNames:
 def text_tower(recipe: Recipe) -> TextTower:
     """Return the text tower beside the image tower that a recipe has as its backbone.
 
+    Without pretrained weights it starts at random ones that the recipe's seed decides.
+
     Raises:
         ConfigError: The backbone is of no CLIP model.
     """
@@ -66,7 +72,9 @@ def text_tower(recipe: Recipe) -> TextTower:
             f"`words` are read by the text tower of a CLIP model, and the backbone is "
             f"{recipe.model.backbone!r}: choose model.backbone=clip:..., or set words to null."
         )
-    return load_towers(recipe.model.backbone, pretrained=recipe.model.weights == "pretrained").text
+    with keyed_weights("text tower", recipe.seed):
+        pretrained = recipe.model.weights == "pretrained"
+        return load_towers(recipe.model.backbone, pretrained=pretrained).text
 
 
 def start_head_at(names: TaxonNames, network: Network, class_places: Tensor) -> None:
@@ -81,7 +89,7 @@ def start_head_at(names: TaxonNames, network: Network, class_places: Tensor) -> 
     with torch.no_grad():
         if isinstance(head, LevelCosineHead):
             head.vectors = vectors
-            head.set_scales(min(names.tower.logit_scale, 100.0))
+            head.set_scales(names.tower.logit_scale)
         else:
             head.weight.copy_(vectors[class_places])
 
@@ -102,12 +110,14 @@ def read_common_names(path: Path) -> dict[str, str]:
 
     Raises:
         ConfigError: The file is not there.
-        DataError: It lacks the columns ``name`` and ``common_name``.
+        DataError: It is no table, or lacks the columns ``name`` and ``common_name``.
     """
     try:
         frame = pd.read_csv(path, dtype=str)
     except FileNotFoundError:
         raise ConfigError(f"There is no file of common names {path}.") from None
+    except ValueError as error:  # no CSV, or no UTF-8
+        raise DataError(f"{path} is no table of common names: {error}.") from None
     missing = [column for column in ("name", "common_name") if column not in frame]
     if missing:
         raise DataError(

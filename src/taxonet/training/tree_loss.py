@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from taxonet.classifier.reading import TreeReading
 from taxonet.errors import ConfigError
 from taxonet.losses import ExpertLoss, Loss
+from taxonet.losses.hierarchical import NameContrastLoss
 from taxonet.recipes import Recipe
 
 
@@ -57,6 +58,21 @@ def check_tree(recipe: Recipe, reading: TreeReading) -> None:
         raise ConfigError(
             f"The loss {recipe.loss.name!r} tells leaves of the tree apart, and all classes lie on "
             "one path from the root: choose a loss that `taxonet list losses` prints."
+        )
+    if isinstance(reading.loss, NameContrastLoss):
+        _check_nothing_on_top_of_a_batch(recipe)
+
+
+def _check_nothing_on_top_of_a_batch(recipe: Recipe) -> None:
+    given = [
+        key
+        for key in ("selection", "mixing", "transfer", "contrast")
+        if getattr(recipe, key) is not None
+    ]
+    if given:
+        raise ConfigError(
+            f"The loss {recipe.loss.name!r} compares the images of a batch with one another, each "
+            f"of one taxon, and `{given[0]}` changes what a batch holds: set {given[0]} to null."
         )
 
 

@@ -12,7 +12,7 @@ from taxonet.losses.hierarchical.levelwise import LevelwiseCrossEntropyLoss
 from taxonet.losses.image_text import Duplicates, contrast_of_logits
 from taxonet.registry import HIERARCHICAL_LOSSES
 from taxonet.taxonomy import Taxonomy
-from taxonet.taxonomy.propagate import paths_to, tree_index
+from taxonet.taxonomy.propagate import paths_to
 
 
 @HIERARCHICAL_LOSSES.register("image_text")
@@ -23,8 +23,8 @@ class NameContrastLoss(LevelwiseCrossEntropyLoss):
     of the node (the head ``level_cosine``); at prediction it is read by a softmax inside each
     level. In training only the scores of the batch's own taxa count: row i of level l holds the
     scores of image i for the taxa of all images, and `ImageTextContrastiveLoss` says what becomes
-    of them. With a text tower in training the trainer computes the same from features, so that the
-    gradient reaches the tower; without one the vectors of the nodes learn.
+    of them. With a text tower in training the trainer computes the same from what the tower reads,
+    so that the gradient reaches it; without one the vectors of the nodes learn.
 
     Levels are those of `LevelwiseCrossEntropyLoss`; the leaf level alone is MCF.
 
@@ -77,19 +77,29 @@ class NameContrastLoss(LevelwiseCrossEntropyLoss):
         """
         paths, _ = paths_to(self.taxonomy, target_nodes)
         nodes = paths.index_select(1, self.depths.clamp(max=paths.shape[1] - 1))
-        index = tree_index(self.taxonomy, target_nodes.device)
-        reached = index.depth[target_nodes].unsqueeze(1) >= self.depths
-        return torch.where(reached | index.is_leaf[target_nodes].unsqueeze(1), nodes, -1)
+        return torch.where(self._counts(target_nodes), nodes, -1)
 
     def losses(self, scores: Tensor, target_nodes: Tensor) -> Tensor:
         """Return what each image adds to the mean ``(B,)``: at each level, its share of the sum."""
-        found = scores.new_zeros(len(scores))
-        for weight, labels in zip(self.weights, self.labels(target_nodes).T, strict=True):
-            labelled = torch.nonzero(labels >= 0)[:, 0]
+        labels = self.labels(target_nodes)
+        return self.contrast(scores, labels, labels)
+
+    def contrast(self, scores: Tensor, labels: Tensor, columns: Tensor) -> Tensor:
+        """Return the same from the scores of the batch's own taxa alone.
+
+        Args:
+            scores: ``(B, m)``.
+            labels: What `labels` gave ``(B, L)``.
+            columns: The column of scores that each label has ``(B, L)``; any where it is -1.
+        """
+        # Zeros through which a gradient, 0 too, goes back where no image has a label.
+        found = scores[:, :0].sum(1)
+        for weight, level, places in zip(self.weights, labels.T, columns.T, strict=True):
+            labelled = torch.nonzero(level >= 0)[:, 0]
             if not len(labelled):
                 continue
-            own = labels[labelled]
-            terms = contrast_of_logits(scores[labelled][:, own], own, self.duplicates)
+            logits = scores[labelled.unsqueeze(1), places[labelled]]  # a row for each image
+            terms = contrast_of_logits(logits, level[labelled], self.duplicates)
             found = found.index_add(0, labelled, terms * (weight * len(scores) / len(labelled)))
         return found
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from taxonet.data.transforms import normalise
 from taxonet.losses import ExpertLoss
-from taxonet.models import ExpertHeads, Network, Output
+from taxonet.models import ExpertHeads, LevelCosineHead, Network, Output
 from taxonet.training.tree_loss import TrainingLoss
 
 
@@ -87,8 +87,10 @@ class Objective(nn.Module, ABC):
         """Write into the run's folder what training made besides the network."""
 
     def loss_parameters(self) -> list[nn.Parameter]:
-        """Return what losses learn, beside the weights of the network."""
-        return list(self.loss.parameters())
+        """Return what losses learn, and scales: no weights, which a decay would pull to 0."""
+        head = self.network.head
+        scales = [head.log_scales] if isinstance(head, LevelCosineHead) else []
+        return [*self.loss.parameters(), *scales]
 
     def look(self, images: Tensor) -> Output:
         """Run the network on uint8 images."""

@@ -1,5 +1,8 @@
 """Which objective a recipe asks for."""
 
+from typing import TypeGuard
+
+import torch
 from accelerate import Accelerator
 
 from taxonet.classifier.reading import TreeReading, reading_of
@@ -43,11 +46,16 @@ def build_objective(
     """Make the objective of a recipe.
 
     Raises:
-        ConfigError: Unknown names or options, contrast or transfer on several experts, contrast
-            with class centres that the head has not, or class statistics beyond their budget.
+        ConfigError: Unknown names or options, contrast, transfer or words on several experts,
+            contrast with class centres or words with vectors that the head has not, words without
+            a CLIP backbone, or class statistics beyond their budget.
+        DataError: A file of common names that has other columns.
     """
     colours = preprocessing(recipe.model.backbone)
     mean, std = colours.mean, colours.std
+    names = None
+    if recipe.words is not None:
+        names = _names(recipe, recipe.words, network, data, device=accelerator.device)
     if recipe.mixing is not None:
         return MixingObjective(network, loss, mean=mean, std=std, mixing=recipe.mixing)
     if recipe.transfer is not None:
@@ -63,28 +71,44 @@ def build_objective(
             contrast=recipe.contrast,
             seed=recipe.seed,
         )
-    if recipe.words is not None:
-        names = _names(recipe, recipe.words, network, data)
-        if isinstance(loss, TreeLoss) and isinstance(loss.loss, NameContrastLoss):
-            names.tower.requires_grad_(not recipe.words.frozen)
-            return ImageTextObjective(
-                network,
-                loss,
-                mean=mean,
-                std=std,
-                names=names,
-                chunk=recipe.words.chunk,
-                accelerator=accelerator,
-            )
+    if recipe.words is not None and names is not None and _is_image_text(loss):
+        names.tower.requires_grad_(not recipe.words.frozen)
+        return ImageTextObjective(
+            network,
+            loss,
+            mean=mean,
+            std=std,
+            names=names,
+            chunk=recipe.words.chunk,
+            accelerator=accelerator,
+        )
     return ClassificationObjective(network, loss, mean=mean, std=std, selection=recipe.selection)
 
 
-def _names(recipe: Recipe, words: WordsRecipe, network: Network, data: TrainingData) -> TaxonNames:
+def _is_image_text(loss: TrainingLoss) -> TypeGuard[TreeLoss]:
+    return isinstance(loss, TreeLoss) and isinstance(loss.loss, NameContrastLoss)
+
+
+def _names(
+    recipe: Recipe,
+    words: WordsRecipe,
+    network: Network,
+    data: TrainingData,
+    *,
+    device: torch.device,
+) -> TaxonNames:
     """Return the names of the taxa, at which the head now starts."""
+    _require_one_expert(recipe, "words")
     classes = data.classes
     reading = reading_of(recipe, data.taxonomy, classes.class_nodes, classes.class_counts)
     check_head_for_names(network, reading)
-    names = TaxonNames.of(text_tower(recipe), reading.tree, words)
+    learns = isinstance(reading, TreeReading) and isinstance(reading.loss, NameContrastLoss)
+    if words.chunk is not None and not learns:
+        raise ConfigError(
+            "`words.chunk` is for towers that learn from names, and only the loss 'image_text' "
+            f"lets them, not {recipe.loss.name!r}: leave words.chunk out."
+        )
+    names = TaxonNames.of(text_tower(recipe).to(device), reading.tree, words)
     start_head_at(names, network, reading.class_places)
     return names
 

@@ -8,14 +8,13 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from taxonet.data.transforms import normalise
-from taxonet.losses import HierarchicalImageTextLoss
 from taxonet.losses.hierarchical import NameContrastLoss
 from taxonet.models import LevelCosineHead, Network, Towers, save_towers
 from taxonet.models.clip import ImageTower
 from taxonet.models.heads import directions
 from taxonet.seeds import generator
 from taxonet.training.gathering import gather_rows
-from taxonet.training.gradient_cache import encode_in_chunks
+from taxonet.training.gradient_cache import check_rows_are_apart, encode_in_chunks
 from taxonet.training.objectives.base import Objective, StepOutput
 from taxonet.training.taxon_names import TaxonNames
 from taxonet.training.tree_loss import TreeLoss
@@ -27,17 +26,23 @@ TOWERS = "towers"
 class ImageTextObjective(Objective):
     """HMCF: at each level, every image of the batch against the names of the taxa of all.
 
-    The batch is that of all processes together. The vectors of the head are those of the names as
-    the text tower last read them: after each epoch, and before anybody looks at the scores.
+    The batch is that of all processes together. Scores are those of the head, of the batch's taxa
+    alone and by the names as the text tower reads them at this step. The vectors of the head are
+    those of the names as the tower last read them all: after each epoch, before anybody looks at
+    the scores. A frozen tower read them once, before the first.
 
     Args:
-        network: As for `Objective`, as are ``mean`` and ``std``; its head is a `LevelCosineHead`.
+        network: As for `Objective`, as are ``mean`` and ``std``; its head is a `LevelCosineHead`
+            that starts at the vectors of the names.
         loss: A `NameContrastLoss` on the tree that the classes span.
         mean: See there.
         std: See there.
-        names: Of the nodes of that tree, and the tower that reads them.
+        names: Of the nodes of that tree, and the tower that reads them, frozen or not.
         chunk: Images, and names, in a tower at a time; None: all.
         accelerator: Of the run.
+
+    Raises:
+        ConfigError: A tower that normalises by the statistics of a batch, and ``chunk``.
 
     Reference:
         Hierarchical Classification via Diffusion on Manifolds, section 3.3.
@@ -58,12 +63,14 @@ class ImageTextObjective(Objective):
         assert isinstance(loss.loss, NameContrastLoss)  # the choice has seen to it
         self._levels: NameContrastLoss = loss.loss
         self.tower, self._names, self._chunk = names.tower, names, chunk
-        self.register_buffer("_tokens", names.tokens, persistent=False)
-        self._contrast = HierarchicalImageTextLoss(
-            self._levels.weights, duplicates=self._levels.duplicates
-        )
+        self._learns_names = any(weights.requires_grad for weights in names.tower.parameters())
+        # No buffer: data-parallel processes would send all of it to one another at every step.
+        self._tokens = names.tokens() if self._learns_names else None
         self._accelerator = accelerator
         self._head.weight.requires_grad_(False)
+        if chunk is not None:
+            for tower in (network.backbone, names.tower):
+                check_rows_are_apart(tower)
 
     @property
     def kept(self) -> nn.Module:
@@ -76,10 +83,6 @@ class ImageTextObjective(Objective):
         assert isinstance(head, LevelCosineHead)  # the choice has seen to it
         return head
 
-    def loss_parameters(self) -> list[nn.Parameter]:
-        """Return the scales, which no decay should pull down."""
-        return [*super().loss_parameters(), self._head.log_scales]
-
     def forward(
         self, images: Tensor, target: Tensor, part: Tensor, *, keep: int, key: tuple[Any, ...]
     ) -> StepOutput:
@@ -87,15 +90,12 @@ class ImageTextObjective(Objective):
         pixels = normalise(images, self.mean, self.std)
         embedding = self._encode(self.network.backbone, pixels)
         labels = self._levels.labels(self.class_places[target])
-        rows = gather_rows(
-            self._accelerator,
-            *self._head.features(embedding),
-            *self._features_of_names(labels, key),
-            labels,
-        )
-        levels = len(self._head.levels)
-        seen, read, every = rows[:levels], rows[levels : 2 * levels], rows[-1]
-        loss: Tensor = self._contrast(seen, read, every, self._head.scales())
+        # Every name is read once, however many images have it.
+        nodes = torch.unique(labels.clamp_min(0))
+        vectors, nodes = gather_rows(self._accelerator, self._vectors_of(nodes, key), nodes)
+        *seen, labels = gather_rows(self._accelerator, *self._head.features(embedding), labels)
+        scores = self._head.compare(seen, vectors, nodes)
+        loss = self._levels.contrast(scores, labels, _places(labels, nodes)).mean()
         return StepOutput(loss, len(images), 0)
 
     @property
@@ -106,7 +106,8 @@ class ImageTextObjective(Objective):
 
     def end_epoch(self) -> None:
         """Read all names anew, for whoever looks at the scores now."""
-        self._head.vectors = self._names.vectors()
+        if self._learns_names:
+            self._head.vectors = self._names.vectors()
 
     def export(self, folder: Path) -> None:
         """Write both towers as a folder that open_clip can read."""
@@ -115,23 +116,30 @@ class ImageTextObjective(Objective):
         scale = self._head.scales()[-1].item()
         save_towers(Towers(image, self.tower), folder / TOWERS, logit_scale=scale)
 
-    def _features_of_names(self, labels: Tensor, key: tuple[Any, ...]) -> list[Tensor]:
-        """Return the unit vector of each image's taxon at each level ``(B, d)``.
+    def _vectors_of(self, nodes: Tensor, key: tuple[Any, ...]) -> Tensor:
+        """Return the unit vectors of the names of nodes ``(m, d)``.
 
-        Every name is read once, however many images have it. The template is the same for all
-        processes of a step.
+        The template is the same for all processes of a step, whose number ends its key.
         """
-        nodes, place = torch.unique(labels.clamp_min(0), return_inverse=True)
-        if any(parameter.requires_grad for parameter in self.tower.parameters()):
-            tokens: Tensor = self._tokens  # type: ignore[assignment] # the buffer
-            template = int(generator("template", *key[:-1]).integers(tokens.shape[1]))
-            vectors = directions(self._encode(self.tower, tokens[nodes, template]))
-        else:
-            vectors = self._head.vectors[nodes]
-        return [vectors[of_level] for of_level in place.T]
+        if self._tokens is None:
+            return directions(self._head.vectors[nodes])
+        template = int(generator("template", *key[:-1]).integers(self._tokens.shape[1]))
+        tokens = self._tokens[nodes.cpu(), template].to(nodes.device, torch.int64)
+        return directions(self._encode(self.tower, tokens))
 
     def _encode(self, encoder: nn.Module, inputs: Tensor) -> Tensor:
         if self._chunk is None:
             found: Tensor = encoder(inputs)
             return found
         return encode_in_chunks(encoder, inputs, chunk=self._chunk)
+
+
+def _places(labels: Tensor, nodes: Tensor) -> Tensor:
+    """Return where each label first comes among the nodes; any place for -1.
+
+    Examples:
+        >>> _places(torch.tensor([[2, 5], [9, -1]]), torch.tensor([2, 9, 0, 5, 9])).tolist()
+        [[0, 3], [1, 2]]
+    """
+    ascending, order = nodes.sort(stable=True)
+    return order[torch.searchsorted(ascending, labels)]
