@@ -30,6 +30,18 @@ def test_predict_writes_all_rows_and_ends_with_1_where_a_photo_is_broken(
     assert rows[4]["scientificName"] == "Rosa gallica"
 
 
+def test_what_was_not_given_counts_as_not_given(
+    taxonet: Command, saved: Path, tmp_path: Path
+) -> None:
+    """The rank, which only one form has, is given by nobody here."""
+    ran = taxonet("fit-diffusion", saved, "--out", tmp_path / "new", "--device", "cpu")
+    assert "index" in ran.message  # it got as far as the photos, which this classifier has not
+    assert "rank" not in ran.message
+    ran = taxonet("fit-diffusion", saved, "--rank", "8")
+    assert ran.code == 2
+    assert "rank is an option of form lowrank" in ran.message
+
+
 def test_predict_ends_with_0_where_all_is_well(
     taxonet: Command, saved: Path, photos: Path, tmp_path: Path
 ) -> None:

@@ -24,8 +24,10 @@ def verb(config_class: type[BaseModel], run: Callable[[Any], None]) -> Callable[
     """
 
     def command(**given: Any) -> None:
-        # An option that was not given is typer's None or empty list: the config has the default.
-        chosen = {name: value for name, value in given.items() if value not in (None, [])}
+        # Typer hands over every option. What has the default counts as not given, since a config
+        # may ask which of its fields were set.
+        fields = config_class.model_fields
+        chosen = {name: value for name, value in given.items() if _is_given(fields[name], value)}
         try:
             config = config_class.model_validate(chosen)
         except ValidationError as error:
@@ -37,6 +39,11 @@ def verb(config_class: type[BaseModel], run: Callable[[Any], None]) -> Callable[
         [_parameter(name, field) for name, field in config_class.model_fields.items()]
     )
     return command
+
+
+def _is_given(field: FieldInfo, value: Any) -> bool:
+    default = list(field.default) if isinstance(field.default, tuple) else field.default
+    return value not in (None, []) and value != default
 
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:

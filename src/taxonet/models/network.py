@@ -153,7 +153,7 @@ def build_network(
             module = ExpertBackbone(module, experts, redraw=not given)
     network = Network(module, heads[0] if experts == 1 else ExpertHeads(heads))
     if adapter is not None:
-        with _keyed_weights("adapter", seed):
+        with keyed_weights("adapter", seed):
             network.adapt_backbone(adapter)
     # torch accepts a memory format alone; its annotations know it only beside a device.
     return network.to("cpu", memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
