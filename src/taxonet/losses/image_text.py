@@ -114,12 +114,7 @@ class ImageTextContrastiveLoss(nn.Module):
 
     def __init__(self, duplicates: Duplicates = "positives") -> None:
         super().__init__()
-        if duplicates not in get_args(Duplicates):
-            raise ConfigError(
-                "duplicates must be 'positives', 'negatives' or 'masked', but is "
-                f"{duplicates!r}.{did_you_mean(str(duplicates), get_args(Duplicates))}"
-            )
-        self.duplicates: Duplicates = duplicates
+        self.duplicates: Duplicates = check_duplicates(duplicates)
 
     def forward(
         self,
@@ -139,6 +134,20 @@ class ImageTextContrastiveLoss(nn.Module):
     def extra_repr(self) -> str:
         """Return the options as they would be written in a call."""
         return f"duplicates={self.duplicates!r}"
+
+
+def check_duplicates(duplicates: Duplicates) -> Duplicates:
+    """Return a treatment of pairs of one label.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    if duplicates not in get_args(Duplicates):
+        raise ConfigError(
+            "duplicates must be 'positives', 'negatives' or 'masked', but is "
+            f"{duplicates!r}.{did_you_mean(str(duplicates), get_args(Duplicates))}"
+        )
+    return duplicates
 
 
 def _pairs(labels: Tensor, duplicates: Duplicates) -> tuple[Tensor, Tensor]:

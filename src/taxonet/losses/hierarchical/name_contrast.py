@@ -1,15 +1,14 @@
 """Image-text contrast on the scores of nodes: HMCF, read and trained as other losses are."""
 
 from collections.abc import Sequence
-from typing import get_args
 
 import torch
 from torch import Tensor
 
-from taxonet.errors import ConfigError, did_you_mean
+from taxonet.errors import ConfigError
 from taxonet.losses.checks import check_number
 from taxonet.losses.hierarchical.levelwise import LevelwiseCrossEntropyLoss
-from taxonet.losses.image_text import Duplicates, contrast_of_logits
+from taxonet.losses.image_text import Duplicates, check_duplicates, contrast_of_logits
 from taxonet.registry import HIERARCHICAL_LOSSES
 from taxonet.taxonomy import Taxonomy
 from taxonet.taxonomy.propagate import paths_to
@@ -61,12 +60,7 @@ class NameContrastLoss(LevelwiseCrossEntropyLoss):
         duplicates: Duplicates = "positives",
     ) -> None:
         super().__init__(taxonomy, levels=levels)
-        if duplicates not in get_args(Duplicates):
-            raise ConfigError(
-                "duplicates must be 'positives', 'negatives' or 'masked', but is "
-                f"{duplicates!r}.{did_you_mean(str(duplicates), get_args(Duplicates))}"
-            )
-        self.duplicates: Duplicates = duplicates
+        self.duplicates: Duplicates = check_duplicates(duplicates)
         self.level_weights = None if level_weights is None else tuple(level_weights)
         self.weights = _weights(self.level_weights, levels=len(self.depths))
 
