@@ -256,7 +256,7 @@ def test_unknown_choices_are_refused() -> None:
         DescendantSoftmaxLoss(TREE, form="aunt")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("levels", [(), (0,), (3,), (1, 1), (-1,)])
+@pytest.mark.parametrize("levels", [(), (0,), (3,), (1, 1), (-3,), (-1, 2)])
 def test_levels_that_the_tree_has_not_are_refused(levels: tuple[int, ...]) -> None:
     with pytest.raises(ConfigError, match="different depths from 1 to 2"):
         LevelwiseCrossEntropyLoss(TREE, levels=levels)
