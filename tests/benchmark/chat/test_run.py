@@ -130,6 +130,13 @@ def test_rows_say_what_is_true_and_what_was_named(bench: Bench) -> None:
     assert json.loads((bench.folder / "out" / "metrics.json").read_text("utf-8")) == found.metrics
 
 
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_words_that_no_file_takes_are_written_as_escapes(bench: Bench, form: str) -> None:
+    bench.photos("Acer rubrum")
+    found = bench.run(ChatServer(otherwise=completion(None, refusal="no \ud800")), rows=form)
+    assert rb"no \ud800" in found.rows.read_bytes().replace(rb"\\", b"\\")
+
+
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])
 def test_rows_come_in_other_forms(bench: Bench, form: str) -> None:
     bench.photos("Acer rubrum", "Acer")
