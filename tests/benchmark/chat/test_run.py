@@ -323,6 +323,13 @@ def test_gemini_is_asked_and_read(bench: Bench) -> None:
     [
         ({"set": ("messages=x",)}, "--set cannot change messages"),
         ({"set": ("contents=x",), "protocol": "gemini"}, "--set cannot change contents"),
+        ({"set": ("top_p=.nan",)}, "--set must hold what JSON can hold"),
+        ({"set": ("until=2026-01-01",)}, "--set must hold what JSON can hold.*date"),
+        ({"set": ("bias={1: 2, a: 3}",)}, "--set must hold what JSON can hold"),
+        (
+            {"set": ("generationConfig=5",), "protocol": "gemini", "temperature": 0.0},
+            "generationConfig must be a mapping, but is 5",
+        ),
         ({"endpoint": "https://u:p@host"}, "must hold no user"),
         ({"ranks": ("genus",)}, "has no rank species"),
     ],
