@@ -125,8 +125,8 @@ def _refusal(reason: str | None) -> str | None:
 
 
 def _tokens(usage: _Usage | None) -> dict[str, int | None]:
-    """Thoughts are billed as output, and counted apart."""
-    if usage is None:
+    """Thoughts are billed as output, and counted apart; a count of 0 is left out of the reply."""
+    if usage is None or usage.prompt is None:
         return {}
-    parts = [part for part in (usage.candidates, usage.thoughts) if part is not None]
-    return {"input_tokens": usage.prompt, "output_tokens": sum(parts) if parts else None}
+    output = (usage.candidates or 0) + (usage.thoughts or 0)
+    return {"input_tokens": usage.prompt, "output_tokens": output}
