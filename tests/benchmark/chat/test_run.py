@@ -237,6 +237,20 @@ def test_a_spent_limit_stops_in_order_and_a_higher_one_goes_on(bench: Bench) -> 
     assert bench.run(server, max_cost=0.25, **prices).metrics["cost"] == pytest.approx(0.5)
 
 
+def test_answers_about_later_photos_are_counted_before_anything_is_asked(bench: Bench) -> None:
+    bench.photos(*["Acer rubrum"] * 4)
+    server = ChatServer([fails(400)], MAPLE)
+    prices = {"price_per_million_input": 100.0, "price_per_million_output": 0.0}  # 0.1 a question
+    bench.run(server, **prices)
+    assert server.requests == 4
+    with pytest.raises(DataError, match="--max-cost 0.3 is spent"):
+        bench.run(server, retry_failed=True, max_cost=0.3, **prices)
+    assert server.requests == 4
+    found = bench.run(server, retry_failed=True, max_cost=0.31, **prices)
+    assert server.requests == 5
+    assert found.metrics["cost"] == pytest.approx(0.4)
+
+
 def test_a_spent_limit_is_passed_by_the_workers_at_most(bench: Bench) -> None:
     bench.photos(*["Acer rubrum"] * 12)
     server = ChatServer(otherwise=Act(MAPLE.body, pause_seconds=0.05))

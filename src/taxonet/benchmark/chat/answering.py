@@ -1,6 +1,7 @@
 """From a photo to what the model names in it, by way of the cache."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
@@ -99,10 +100,9 @@ class Answering:
             ConfigError, DataError: The run cannot go on; see `Asker` and `Budget`.
         """
         try:
-            jpeg = photo_to_send(self._table.source(row), max_side=self._asked_as.max_side)
+            question = self._question(row)
         except BrokenImage as error:
             return AnsweredPhoto(Naming("unreadable", reason=error.reason))
-        question = self._asked_as.question(jpeg)
         digest = question.digest
         with self._locks.setdefault(digest, Lock()):
             finished = self._finished(question, digest)
@@ -115,6 +115,22 @@ class Answering:
             finished.reply.input_tokens,
             finished.reply.output_tokens,
         )
+
+    def count_kept(self, row: int) -> None:
+        """Count what the answer about the photo of a row cost, if an earlier call left one.
+
+        Raises:
+            ConfigError, DataError: See `Budget` and `AnswerCache`.
+        """
+        with suppress(BrokenImage):
+            digest = self._question(row).digest
+            kept = self._cache.get(digest)
+            if kept is not None and kept.reply is not None:
+                self._budget.add(digest, kept.reply)
+
+    def _question(self, row: int) -> Question:
+        jpeg = photo_to_send(self._table.source(row), max_side=self._asked_as.max_side)
+        return self._asked_as.question(jpeg)
 
     def _finished(self, question: Question, digest: str) -> Finished:
         stored = self._cache.get(digest)

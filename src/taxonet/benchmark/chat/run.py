@@ -199,6 +199,11 @@ def _ask_all(
     budget: Budget,
     show_progress: bool,
 ) -> list[AnsweredPhoto]:
+    if config.max_cost is not None:  # else the first questions would not know what is spent
+        with Progress("counting earlier answers", count, shown=show_progress) as progress:
+            for place in range(count):
+                answering.count_kept(place)
+                progress.advance()
     answered: dict[int, AnsweredPhoto] = {}
     results = in_threads(answering.answer, count, workers=config.workers, stop=pace.stop)
     with (
