@@ -16,6 +16,7 @@ import pytest
 from taxonet.benchmark.chat import OUTCOMES, benchmark_chat
 from taxonet.classifier import TaxonClassifier
 from taxonet.errors import ConfigError, DataError
+from taxonet.taxonomy import Taxonomy
 from tests.benchmark.chat.conftest import Bench
 from tests.chat_server import Act, ChatServer, completion, fails, says, serving
 from tests.helpers import CLASS_NODES, ragged_taxonomy, save_photo, tiny_parts
@@ -243,7 +244,7 @@ def test_answers_about_later_photos_are_counted_before_anything_is_asked(bench: 
     prices = {"price_per_million_input": 100.0, "price_per_million_output": 0.0}  # 0.1 a question
     bench.run(server, **prices)
     assert server.requests == 4
-    with pytest.raises(DataError, match="--max-cost 0.3 is spent"):
+    with pytest.raises(DataError, match=r"--max-cost 0\.3 is spent"):
         bench.run(server, retry_failed=True, max_cost=0.3, **prices)
     assert server.requests == 4
     found = bench.run(server, retry_failed=True, max_cost=0.31, **prices)
@@ -406,6 +407,27 @@ def test_a_classifier_names_the_same_photos_beside(bench: Bench) -> None:
     assert again.metrics["classifier"] == classifier
     with pytest.raises(DataError, match=r"6 of 6 taxa of the classifier are not in the taxonomy"):
         bench.run(server, **given | {"taxonomy": bench.taxonomy})
+
+
+def test_a_classifier_may_know_two_genera_of_one_name(bench: Bench) -> None:
+    rows = [
+        ("Animalia", "Oenanthe", "Oenanthe oenanthe"),
+        ("Plantae", "Oenanthe", "Oenanthe crocata"),
+        ("Plantae", "Rosa", "Rosa canina"),
+    ]
+    tree = Taxonomy.from_table(pd.DataFrame(rows, columns=["kingdom", "genus", "species"]))
+    leaves = tuple(tree.leaves.tolist())
+    parts = tiny_parts(taxonomy=tree, class_nodes=leaves)
+    TaxonClassifier(parts, device="cpu").save(bench.folder / "classifier")
+    bench.photos("Rosa canina", *(tree.names[leaf] for leaf in leaves))
+    for seed in range(len(leaves)):
+        save_photo(bench.folder / f"images/{seed + 1:02}.png", seed)
+    (bench.folder / "images/00.png").write_bytes(b"broken")
+    given = {"taxonomy": None, "classifier": bench.folder / "classifier", "device": "cpu"}
+    found = bench.run(ChatServer(), **given).metrics["classifier"]
+    # Of the two photos of the rose one is broken.
+    assert found["species"]["macro_recall"] == pytest.approx((1 + 1 + 1 / 2) / 3)
+    assert found["genus"]["macro_recall"] == pytest.approx((1 + 1 + 1 / 2) / 3)
 
 
 def test_photos_of_other_taxa_alone_are_refused(bench: Bench) -> None:
