@@ -58,6 +58,7 @@ def test_a_hold_is_for_those_too_who_wait_for_their_turn_already() -> None:
     def sleep(seconds: float) -> None:
         if not timer.waits:  # meanwhile another thread hears of it
             pace.hold(60)
+            pace.hold(3)
         timer.sleep(seconds)
 
     pace = Pace(6, sleep=sleep, now=lambda: timer.now)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from taxonet.benchmark.chat import OUTCOMES, benchmark_chat
+from taxonet.benchmark.chat.photos import photo_to_send
 from taxonet.classifier import TaxonClassifier
 from taxonet.errors import ConfigError, DataError
 from taxonet.taxonomy import Taxonomy
@@ -184,6 +186,21 @@ def test_workers_change_how_long_it_takes_and_nothing_else(bench: Bench) -> None
     many = bench.run(ChatServer(otherwise=MAPLE), workers=5, out=bench.folder / "other")
     assert many.metrics == {**one.metrics, "endpoint": many.metrics["endpoint"]}
     assert pd.read_csv(many.rows, keep_default_na=False).to_dict() == rows.to_dict()
+
+
+def test_photos_are_made_ready_one_at_a_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.photos(*["Acer rubrum"] * 8)
+    busy = threading.Lock()
+
+    def alone(source: Path | bytes, *, max_side: int) -> bytes:
+        assert busy.acquire(blocking=False)
+        time.sleep(0.01)
+        busy.release()
+        return photo_to_send(source, max_side=max_side)
+
+    monkeypatch.setattr("taxonet.benchmark.chat.answering.photo_to_send", alone)
+    found = bench.run(ChatServer(otherwise=MAPLE), workers=8)
+    assert found.metrics["outcomes"]["named"] == 8
 
 
 def test_another_question_is_another_answer(bench: Bench) -> None:
@@ -424,7 +441,7 @@ def test_a_classifier_may_know_two_genera_of_one_name(bench: Bench) -> None:
         save_photo(bench.folder / f"images/{seed + 1:02}.png", seed)
     (bench.folder / "images/00.png").write_bytes(b"broken")
     given = {"taxonomy": None, "classifier": bench.folder / "classifier", "device": "cpu"}
-    found = bench.run(ChatServer(), **given).metrics["classifier"]
+    found = bench.run(ChatServer(), batch_size=2, **given).metrics["classifier"]
     # Of the two photos of the rose one is broken.
     assert found["species"]["macro_recall"] == pytest.approx((1 + 1 + 1 / 2) / 3)
     assert found["genus"]["macro_recall"] == pytest.approx((1 + 1 + 1 / 2) / 3)

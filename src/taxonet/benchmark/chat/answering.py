@@ -92,6 +92,7 @@ class Answering:
         self._asker, self._cache, self._budget = asker, cache, budget
         self._reader, self._retry_failed = reader, retry_failed
         self._locks: dict[str, Lock] = {}
+        self._decoding = Lock()
 
     def answer(self, row: int) -> AnsweredPhoto:
         """Return what the model names in the photo of a row.
@@ -129,7 +130,10 @@ class Answering:
                 self._budget.add(digest, kept.reply)
 
     def _question(self, row: int) -> Question:
-        jpeg = photo_to_send(self._table.source(row), max_side=self._asked_as.max_side)
+        # One at a time: a large photo takes much memory, and the decoder keeps warnings quiet by
+        # what all threads share.
+        with self._decoding:
+            jpeg = photo_to_send(self._table.source(row), max_side=self._asked_as.max_side)
         return self._asked_as.question(jpeg)
 
     def _finished(self, question: Question, digest: str) -> Finished:
