@@ -766,7 +766,8 @@ _CHAT = (
         "benchmark/chat/pace.py",
         "benchmark/chat/test_pace.py",
         ("turn + self._gap_seconds", "now + self._gap_seconds"),
-        ("max(self._next_turn, self._now() + seconds)", "self._now() + seconds"),
+        ("max(self._held_until, self._now() + seconds)", "self._now() + seconds"),
+        ("if turn >= self._held_until:", "if True:"),
     ),
     *_of(
         "benchmark/chat/budget.py",
@@ -794,7 +795,8 @@ _CHAT = (
     *_of(
         "benchmark/chat/gemini.py",
         "benchmark/chat/test_protocols.py",
-        ("sum(parts) if parts", "parts[0] if parts"),
+        ("+ (usage.thoughts or 0)", ""),
+        ("usage.prompt is None", "usage.candidates is None"),
     ),
     *_of(
         "benchmark/chat/names.py",
@@ -827,8 +829,8 @@ _CHAT = (
         ("trust_env=not endpoint.is_local", "trust_env=True"),
         ("                self._failed_in_a_row = 0\n", "                pass\n"),
         (
-            "shortened(self._endpoint.without_key(str(message)))",
-            "self._endpoint.without_key(shortened(str(message)))",
+            "shortened(self._endpoint.without_key(text))",
+            "self._endpoint.without_key(shortened(text))",
         ),
     ),
     *_of(
@@ -840,8 +842,17 @@ _CHAT = (
         ),
     ),
     *_of(
+        "benchmark/chat/beside.py",
+        "benchmark/chat/test_run.py",
+        ("first += len(batch.names)", "first += 0"),
+        ("if row not in batch.broken]", "if True]"),
+        ("own.path_text(node)", "own.names[node]"),
+    ),
+    *_of(
         "benchmark/chat/answering.py",
         "benchmark/chat/test_run.py",
+        ("with self._decoding:", "if True:"),
+        ("if kept is not None and kept.reply is not None:", "if kept is None:"),
         ("self._locks.setdefault(digest, Lock())", "Lock()"),
         (
             "        self._cache.put(digest, finished)\n",

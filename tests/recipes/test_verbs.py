@@ -90,6 +90,7 @@ CHAT: dict[str, object] = {
         ({"price_per_million_input": 1}, "needs both prices"),
         ({"max_cost": 1}, "max_cost needs prices"),
         ({"max_side": 8}, "max_side"),
+        ({"temperature": float("inf")}, "finite number"),
     ],
 )
 def test_what_cannot_be_asked_of_a_chat_model(options: dict[str, object], wrong: str) -> None:

@@ -135,6 +135,7 @@ def test_it_is_used_like_any_other(make: Any, photos: Path, tmp_path: Path) -> N
     assert found.metrics["test"]["seen_in_training"] is None
     page = render_html(evaluation_report({"zero shot": found}, title="Names"))
     assert "The long tail" not in page  # no photo was trained on
+    assert "by the number of training photos" not in page
     assert "none: it knows taxa by their names" in (folder / "README.md").read_text()
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from taxonet.data.long_tail import SHOT_GROUPS
-from taxonet.evaluation import Evaluation, shown_levels
+from taxonet.evaluation import CLASS_LEVEL, Evaluation, shown_levels
 from taxonet.report.structure import Cell, Column, Table
 
 _VALUES_SHOWN = 12  # of a column by which photos are divided; metrics.json has all
@@ -12,7 +12,13 @@ _VALUES_SHOWN = 12  # of a column by which photos are divided; metrics.json has 
 def summary_tables(evaluations: Mapping[str, Evaluation]) -> list[Table]:
     """Return the tables that answer "how good": by rank, by shot group, on another region."""
     tables = [_level_table(evaluations, "test", "On the test photos, at every rank.")]
-    tables.append(_group_table(evaluations))
+    trained = {
+        name: one
+        for name, one in evaluations.items()
+        if one.test.levels[CLASS_LEVEL].train_counts.any()
+    }
+    if trained:  # what knows taxa by their names alone has no common and no rare ones
+        tables.append(_group_table(trained))
     if any("region" in one.metrics for one in evaluations.values()):
         caption = "On another region, photos of the same taxa."
         tables.append(_level_table(evaluations, "region", caption))

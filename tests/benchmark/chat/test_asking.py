@@ -207,6 +207,8 @@ def test_a_server_that_repeats_the_key_does_not_spread_it() -> None:
     assert ask(completion(f"{KEY} is a maple"), key=KEY).reply.text == "[key] is a maple"
     refused_reply = ask(completion(None, refusal=f"not for {KEY}"), key=KEY).reply
     assert refused_reply.refusal == "not for [key]"
+    refused_reply = ask(completion(None, refusal="x" * 190 + KEY), key=KEY).reply
+    assert KEY[:6] not in str(refused_reply.refusal)
 
 
 def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(

@@ -52,6 +52,23 @@ def test_a_hold_is_for_everyone_and_never_shortens_another() -> None:
     assert timer.waits == [10.0]
 
 
+def test_a_hold_is_for_those_too_who_wait_for_their_turn_already() -> None:
+    timer = Timer()
+
+    def sleep(seconds: float) -> None:
+        if not timer.waits:  # meanwhile another thread hears of it
+            pace.hold(60)
+            pace.hold(3)
+        timer.sleep(seconds)
+
+    pace = Pace(6, sleep=sleep, now=lambda: timer.now)
+    pace.wait_for_turn()
+    pace.wait_for_turn()
+    assert timer.now == 160.0
+    pace.wait_for_turn()
+    assert timer.now == 170.0
+
+
 def test_a_stop_ends_waits_under_way_and_later_ones() -> None:
     pace = Pace()
     ended: list[BaseException] = []

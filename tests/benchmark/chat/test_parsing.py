@@ -247,3 +247,6 @@ def test_a_hostile_reply_is_read_in_no_time() -> None:
         assert read(hostile).reason == "the reply holds no JSON object"
     assert read("{" * 30_001).reason == "the reply has 30,001 characters"
     assert named("x" * 10_000, "y " * 5_000).outcome == "not in taxonomy"
+    reason = named("x" * 10_000, "Quercus alba").reason
+    assert reason is not None
+    assert len(reason) < 300

@@ -78,11 +78,14 @@ def test_gemini_replies() -> None:
     usage = {"promptTokenCount": 7, "candidatesTokenCount": 3, "thoughtsTokenCount": 20}
     good = {"content": {"parts": parts, "role": "model"}, "finishReason": "STOP"}
     assert gemini(good, usageMetadata=usage) == Reply("Acer", None, False, 7, 23)
-    assert gemini(good, usageMetadata={"promptTokenCount": 7}).output_tokens is None
+    assert gemini(good, usageMetadata={}) == gemini(good) == Reply("Acer")
     assert gemini({"content": {}, "finishReason": "MAX_TOKENS"}) == Reply("", cut_off=True)
     assert "SAFETY" in str(gemini({"finishReason": "SAFETY"}).refusal)
-    blocked = GeminiProtocol().reply({"promptFeedback": {"blockReason": "OTHER"}})
+    feedback = {"blockReason": "OTHER"}
+    usage = {"promptTokenCount": 7, "totalTokenCount": 7}  # no candidate, and so no count of any
+    blocked = GeminiProtocol().reply({"promptFeedback": feedback, "usageMetadata": usage})
     assert "OTHER" in str(blocked.refusal)
+    assert (blocked.input_tokens, blocked.output_tokens) == (7, 0)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,8 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from taxonet.benchmark.chat import OUTCOMES, benchmark_chat
+from taxonet.benchmark.chat.photos import photo_to_send
 from taxonet.classifier import TaxonClassifier
 from taxonet.errors import ConfigError, DataError
+from taxonet.taxonomy import Taxonomy
 from tests.benchmark.chat.conftest import Bench
 from tests.chat_server import Act, ChatServer, completion, fails, says, serving
 from tests.helpers import CLASS_NODES, ragged_taxonomy, save_photo, tiny_parts
@@ -130,6 +133,13 @@ def test_rows_say_what_is_true_and_what_was_named(bench: Bench) -> None:
     assert json.loads((bench.folder / "out" / "metrics.json").read_text("utf-8")) == found.metrics
 
 
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_words_that_no_file_takes_are_written_as_escapes(bench: Bench, form: str) -> None:
+    bench.photos("Acer rubrum")
+    found = bench.run(ChatServer(otherwise=completion(None, refusal="no \ud800")), rows=form)
+    assert rb"no \ud800" in found.rows.read_bytes().replace(rb"\\", b"\\")
+
+
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])
 def test_rows_come_in_other_forms(bench: Bench, form: str) -> None:
     bench.photos("Acer rubrum", "Acer")
@@ -176,6 +186,21 @@ def test_workers_change_how_long_it_takes_and_nothing_else(bench: Bench) -> None
     many = bench.run(ChatServer(otherwise=MAPLE), workers=5, out=bench.folder / "other")
     assert many.metrics == {**one.metrics, "endpoint": many.metrics["endpoint"]}
     assert pd.read_csv(many.rows, keep_default_na=False).to_dict() == rows.to_dict()
+
+
+def test_photos_are_made_ready_one_at_a_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.photos(*["Acer rubrum"] * 8)
+    busy = threading.Lock()
+
+    def alone(source: Path | bytes, *, max_side: int) -> bytes:
+        assert busy.acquire(blocking=False)
+        time.sleep(0.01)
+        busy.release()
+        return photo_to_send(source, max_side=max_side)
+
+    monkeypatch.setattr("taxonet.benchmark.chat.answering.photo_to_send", alone)
+    found = bench.run(ChatServer(otherwise=MAPLE), workers=8)
+    assert found.metrics["outcomes"]["named"] == 8
 
 
 def test_another_question_is_another_answer(bench: Bench) -> None:
@@ -228,6 +253,20 @@ def test_a_spent_limit_stops_in_order_and_a_higher_one_goes_on(bench: Bench) -> 
     assert server.requests == 5
     assert found.metrics["cost"] == pytest.approx(0.5)
     assert bench.run(server, max_cost=0.25, **prices).metrics["cost"] == pytest.approx(0.5)
+
+
+def test_answers_about_later_photos_are_counted_before_anything_is_asked(bench: Bench) -> None:
+    bench.photos(*["Acer rubrum"] * 4)
+    server = ChatServer([fails(400)], MAPLE)
+    prices = {"price_per_million_input": 100.0, "price_per_million_output": 0.0}  # 0.1 a question
+    bench.run(server, **prices)
+    assert server.requests == 4
+    with pytest.raises(DataError, match=r"--max-cost 0\.3 is spent"):
+        bench.run(server, retry_failed=True, max_cost=0.3, **prices)
+    assert server.requests == 4
+    found = bench.run(server, retry_failed=True, max_cost=0.31, **prices)
+    assert server.requests == 5
+    assert found.metrics["cost"] == pytest.approx(0.4)
 
 
 def test_a_spent_limit_is_passed_by_the_workers_at_most(bench: Bench) -> None:
@@ -316,6 +355,13 @@ def test_gemini_is_asked_and_read(bench: Bench) -> None:
     [
         ({"set": ("messages=x",)}, "--set cannot change messages"),
         ({"set": ("contents=x",), "protocol": "gemini"}, "--set cannot change contents"),
+        ({"set": ("top_p=.nan",)}, "--set must hold what JSON can hold"),
+        ({"set": ("until=2026-01-01",)}, "--set must hold what JSON can hold.*date"),
+        ({"set": ("bias={1: 2, a: 3}",)}, "--set must hold what JSON can hold"),
+        (
+            {"set": ("generationConfig=5",), "protocol": "gemini", "temperature": 0.0},
+            "generationConfig must be a mapping, but is 5",
+        ),
         ({"endpoint": "https://u:p@host"}, "must hold no user"),
         ({"ranks": ("genus",)}, "has no rank species"),
     ],
@@ -378,6 +424,27 @@ def test_a_classifier_names_the_same_photos_beside(bench: Bench) -> None:
     assert again.metrics["classifier"] == classifier
     with pytest.raises(DataError, match=r"6 of 6 taxa of the classifier are not in the taxonomy"):
         bench.run(server, **given | {"taxonomy": bench.taxonomy})
+
+
+def test_a_classifier_may_know_two_genera_of_one_name(bench: Bench) -> None:
+    rows = [
+        ("Animalia", "Oenanthe", "Oenanthe oenanthe"),
+        ("Plantae", "Oenanthe", "Oenanthe crocata"),
+        ("Plantae", "Rosa", "Rosa canina"),
+    ]
+    tree = Taxonomy.from_table(pd.DataFrame(rows, columns=["kingdom", "genus", "species"]))
+    leaves = tuple(tree.leaves.tolist())
+    parts = tiny_parts(taxonomy=tree, class_nodes=leaves)
+    TaxonClassifier(parts, device="cpu").save(bench.folder / "classifier")
+    bench.photos("Rosa canina", *(tree.names[leaf] for leaf in leaves))
+    for seed in range(len(leaves)):
+        save_photo(bench.folder / f"images/{seed + 1:02}.png", seed)
+    (bench.folder / "images/00.png").write_bytes(b"broken")
+    given = {"taxonomy": None, "classifier": bench.folder / "classifier", "device": "cpu"}
+    found = bench.run(ChatServer(), batch_size=2, **given).metrics["classifier"]
+    # Of the two photos of the rose one is broken.
+    assert found["species"]["macro_recall"] == pytest.approx((1 + 1 + 1 / 2) / 3)
+    assert found["genus"]["macro_recall"] == pytest.approx((1 + 1 + 1 / 2) / 3)
 
 
 def test_photos_of_other_taxa_alone_are_refused(bench: Bench) -> None:

@@ -1,6 +1,7 @@
 """From a photo to what the model names in it, by way of the cache."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
@@ -91,6 +92,7 @@ class Answering:
         self._asker, self._cache, self._budget = asker, cache, budget
         self._reader, self._retry_failed = reader, retry_failed
         self._locks: dict[str, Lock] = {}
+        self._decoding = Lock()
 
     def answer(self, row: int) -> AnsweredPhoto:
         """Return what the model names in the photo of a row.
@@ -99,10 +101,9 @@ class Answering:
             ConfigError, DataError: The run cannot go on; see `Asker` and `Budget`.
         """
         try:
-            jpeg = photo_to_send(self._table.source(row), max_side=self._asked_as.max_side)
+            question = self._question(row)
         except BrokenImage as error:
             return AnsweredPhoto(Naming("unreadable", reason=error.reason))
-        question = self._asked_as.question(jpeg)
         digest = question.digest
         with self._locks.setdefault(digest, Lock()):
             finished = self._finished(question, digest)
@@ -115,6 +116,25 @@ class Answering:
             finished.reply.input_tokens,
             finished.reply.output_tokens,
         )
+
+    def count_kept(self, row: int) -> None:
+        """Count what the answer about the photo of a row cost, if an earlier call left one.
+
+        Raises:
+            ConfigError, DataError: See `Budget` and `AnswerCache`.
+        """
+        with suppress(BrokenImage):
+            digest = self._question(row).digest
+            kept = self._cache.get(digest)
+            if kept is not None and kept.reply is not None:
+                self._budget.add(digest, kept.reply)
+
+    def _question(self, row: int) -> Question:
+        # One at a time: a large photo takes much memory, and the decoder keeps warnings quiet by
+        # what all threads share.
+        with self._decoding:
+            jpeg = photo_to_send(self._table.source(row), max_side=self._asked_as.max_side)
+        return self._asked_as.question(jpeg)
 
     def _finished(self, question: Question, digest: str) -> Finished:
         stored = self._cache.get(digest)

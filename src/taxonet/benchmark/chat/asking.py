@@ -143,7 +143,7 @@ class Asker:
         except httpx2.TimeoutException:
             raise UnusableReplyError(self._silence) from None
         except httpx2.RequestError as error:
-            said = self._endpoint.without_key(shortened(str(error))) or type(error).__name__
+            said = self._clean(str(error)) or type(error).__name__
             raise UnusableReplyError(f"the connection failed ({said})") from None
 
     @property
@@ -158,10 +158,9 @@ class Asker:
         except (ValueError, RecursionError):
             raise UnusableReplyError("a reply that is no JSON") from None
         reply = self._endpoint.wire.reply(content)
-        clean = self._endpoint.without_key
         return Reply(
-            clean(reply.text),
-            None if reply.refusal is None else clean(shortened(reply.refusal)),
+            self._endpoint.without_key(reply.text),
+            None if reply.refusal is None else self._clean(reply.refusal),
             reply.cut_off,
             reply.input_tokens,
             reply.output_tokens,
@@ -173,8 +172,11 @@ class Asker:
             message: Any = json.loads(body)["error"]["message"]
         except (ValueError, RecursionError, LookupError, TypeError):
             return ""
+        return f": {self._clean(str(message))}"
+
+    def _clean(self, text: str) -> str:
         # First without the key: a cut through its middle would leave half of it.
-        return f": {shortened(self._endpoint.without_key(str(message)))}"
+        return shortened(self._endpoint.without_key(text))
 
     def _rest(self, seconds: float | None) -> None:
         if seconds is None:

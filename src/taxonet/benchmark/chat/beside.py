@@ -3,11 +3,11 @@
 import numpy as np
 
 from taxonet.benchmark.chat.judged import LEVELS, IntArray, JudgedPhotos
-from taxonet.benchmark.chat.names import RankNames
 from taxonet.classifier import TaxonClassifier
+from taxonet.classifier.rows import levels_with_classes
 from taxonet.errors import DataError
 from taxonet.progress import Progress
-from taxonet.taxonomy import Synonyms, Taxonomy, match_labels
+from taxonet.taxonomy import Taxonomy, match_labels
 
 
 def counts_of_classifier(classifier: TaxonClassifier, taxonomy: Taxonomy) -> IntArray:
@@ -52,14 +52,27 @@ def named_by_classifier(
         show_progress: Show how far it has come.
     """
     table = photos.table
-    names = {rank: RankNames(taxonomy, rank, Synonyms()) for rank in LEVELS}
     named = {rank: np.full(len(table), -1, dtype=np.int64) for rank in LEVELS}
+    levels = levels_with_classes(classifier.taxonomy, classifier.class_nodes)
+    columns = [(rank, levels[rank]) for rank in LEVELS if rank in levels]
+    meant = {rank: _in_tree(classifier.taxonomy, nodes, taxonomy) for rank, nodes in columns}
     images = ((table.name(row), table.source(row)) for row in range(len(table)))
-    rows = classifier.rows(images, maker=classifier.row_maker(), batch_size=batch_size)
+    first = 0
     with Progress("naming by the classifier", len(table), shown=show_progress) as progress:
-        for place, row in enumerate(rows):
-            for rank in LEVELS:
-                node = names[rank].find(row[rank]).node if row.get(rank) else None
-                named[rank][place] = -1 if node is None else node
-            progress.advance()
+        for batch in classifier.score(images, batch_size=batch_size):
+            probs = classifier.node_probs(batch.logits).numpy()
+            places = [first + row for row in range(len(batch.names)) if row not in batch.broken]
+            for rank, nodes in columns:
+                named[rank][places] = meant[rank][probs[:, nodes].argmax(axis=1)]
+            first += len(batch.names)
+            progress.advance(len(batch.names))
     return named
+
+
+def _in_tree(own: Taxonomy, nodes: IntArray, taxonomy: Taxonomy) -> IntArray:
+    """Return the nodes of another tree by their paths, ``(m,)``; -1 where it has no such taxon.
+
+    By name alone, a genus of plants could be one of animals.
+    """
+    matches = match_labels([own.path_text(node) for node in nodes.tolist()], taxonomy).matches
+    return np.array([match.nodes[0] if match.found else -1 for match in matches], dtype=np.int64)

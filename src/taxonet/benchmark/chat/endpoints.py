@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit
 
+import httpx2
 from pydantic import SecretStr
 
 from taxonet.benchmark.chat.gemini import GeminiProtocol
@@ -72,13 +73,15 @@ class Endpoint:
         try:
             parts = urlsplit(self.url)
             host, _ = parts.hostname, parts.port
-        except ValueError:
+            httpx2.URL(self.url)
+            (host or "").encode("idna")  # as whatever looks the host up does
+        except (ValueError, httpx2.InvalidURL):
             raise ConfigError(
-                "--endpoint is not an address: check its port and brackets."
+                "--endpoint is not an address: check its host, port and brackets."
             ) from None
         if parts.scheme not in ("http", "https") or not host:
             raise ConfigError("--endpoint must start with http:// or https:// and name a host.")
-        if parts.username is not None or parts.query or parts.fragment:
+        if parts.username is not None or "?" in self.url or "#" in self.url:
             raise ConfigError(
                 "--endpoint must hold no user, query (?) or fragment (#): a key goes into an "
                 "environment variable (see --key-variable)."

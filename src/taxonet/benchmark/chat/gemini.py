@@ -8,6 +8,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, Field, ValidationError
 
 from taxonet.benchmark.chat.questions import Question, Reply, UnusableReplyError
+from taxonet.errors import ConfigError
 
 # Any other reason to finish means that a filter stopped the reply.
 _WHOLE, _CUT_OFF = {"STOP", "FINISH_REASON_UNSPECIFIED"}, "MAX_TOKENS"
@@ -70,7 +71,11 @@ class GeminiProtocol:
         return {"x-goog-api-key": key}
 
     def request(self, question: Question) -> dict[str, Any]:
-        """Return the request as JSON holds it."""
+        """Return the request as JSON holds it.
+
+        Raises:
+            ConfigError: A temperature has no place in the settings.
+        """
         photo = {"mime_type": "image/jpeg", "data": b64encode(question.jpeg).decode("ascii")}
         body: dict[str, Any] = {
             "system_instruction": {"parts": [{"text": question.system}]},
@@ -81,6 +86,11 @@ class GeminiProtocol:
         }
         if question.temperature is not None:
             given = body.get("generationConfig", {})
+            if not isinstance(given, Mapping):
+                raise ConfigError(
+                    f"generationConfig must be a mapping, but is {given!r}: set one of its keys, "
+                    "such as generationConfig.maxOutputTokens=2000."
+                )
             body["generationConfig"] = {**given, "temperature": question.temperature}
         return body
 
@@ -115,8 +125,8 @@ def _refusal(reason: str | None) -> str | None:
 
 
 def _tokens(usage: _Usage | None) -> dict[str, int | None]:
-    """Thoughts are billed as output, and counted apart."""
-    if usage is None:
+    """Thoughts are billed as output, and counted apart; a count of 0 is left out of the reply."""
+    if usage is None or usage.prompt is None:
         return {}
-    parts = [part for part in (usage.candidates, usage.thoughts) if part is not None]
-    return {"input_tokens": usage.prompt, "output_tokens": sum(parts) if parts else None}
+    output = (usage.candidates or 0) + (usage.thoughts or 0)
+    return {"input_tokens": usage.prompt, "output_tokens": output}

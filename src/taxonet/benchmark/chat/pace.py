@@ -40,7 +40,7 @@ class Pace:
         self._sleep = self._stopped.wait if sleep is None else sleep
         self._now = now
         self._lock = Lock()
-        self._next_turn = now()
+        self._next_turn = self._held_until = now()
 
     def wait_for_turn(self) -> None:
         """Wait until the next request may be sent.
@@ -48,11 +48,15 @@ class Pace:
         Raises:
             StoppedError: The run is to end.
         """
-        with self._lock:
-            now = self._now()
-            turn = max(now, self._next_turn)
-            self._next_turn = turn + self._gap_seconds
-        self.pause(turn - now)
+        while True:
+            with self._lock:
+                now = self._now()
+                turn = max(now, self._next_turn)
+                self._next_turn = turn + self._gap_seconds
+            self.pause(turn - now)
+            if turn >= self._held_until:
+                return
+            # The endpoint asked for a rest while this turn was waited for: take one after it.
 
     def pause(self, seconds: float) -> None:
         """Wait some seconds, as before another attempt.
@@ -68,7 +72,8 @@ class Pace:
     def hold(self, seconds: float) -> None:
         """Let no request of any thread through for some seconds, as the endpoint has asked."""
         with self._lock:
-            self._next_turn = max(self._next_turn, self._now() + seconds)
+            self._held_until = max(self._held_until, self._now() + seconds)
+            self._next_turn = max(self._next_turn, self._held_until)
 
     def stop(self) -> None:
         """End every wait, now and later."""

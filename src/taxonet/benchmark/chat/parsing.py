@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from taxonet.benchmark.chat.names import FoundName, RankNames
-from taxonet.benchmark.chat.questions import Reply
+from taxonet.benchmark.chat.questions import Reply, shortened
 from taxonet.taxonomy import Synonyms, Taxonomy, clean_name, fold_name
 
 Outcome = Literal[
@@ -119,8 +119,8 @@ class ReplyReader:
                 of_species = self._taxonomy.names[node] if node >= 0 else "no genus"
                 return Naming(
                     "unparsable",
-                    reason=f"the genus is {genus_text!r}, but the species {species_text!r} is of "
-                    f"{of_species!r}",
+                    reason=f"the genus is {shortened(genus_text)!r}, but the species "
+                    f"{shortened(species_text)!r} is of {of_species!r}",
                 )
             return Naming("named", node if node >= 0 else None, species.node)
         reason = "; ".join(filter(None, (genus.reason, species.reason))) or None

@@ -61,7 +61,8 @@ def _rows(
             row[f"{rank}_right"] = named == truth if truth >= 0 else None
         yield row | {
             "outcome": one.naming.outcome,
-            "reason": one.naming.reason,
+            # A server's words may hold what no file takes, such as half of a surrogate pair.
+            "reason": None if one.naming.reason is None else readable_path(one.naming.reason),
             "input_tokens": one.input_tokens,
             "output_tokens": one.output_tokens,
             "question": one.digest,

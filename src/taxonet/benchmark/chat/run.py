@@ -1,5 +1,6 @@
 """The verb `benchmark chat`: a chat model names photos, and is judged as a classifier is."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -125,9 +126,7 @@ class _Prepared:
 
 def _prepare(config: ChatConfig) -> _Prepared:
     endpoint = Endpoint(config.endpoint, config.protocol, key_from_environment(config.key_variable))
-    settings = read_overrides(config.set)
-    if taken := sorted(PROTOCOLS[config.protocol].reserved & set(settings)):
-        raise ConfigError(f"--set cannot change {', '.join(taken)}: taxonet sets that itself.")
+    settings = _settings(config)
     classifier = _classifier(config)
     taxonomy = _taxonomy(config, classifier)
     require_levels(taxonomy)
@@ -150,6 +149,21 @@ def _prepare(config: ChatConfig) -> _Prepared:
         train_counts=None if counts is None else below(counts, taxonomy),
         classifier=classifier,
     )
+
+
+def _settings(config: ChatConfig) -> dict[str, Any]:
+    """Return the further keys of the request, which have to be JSON and nobody else's."""
+    settings = read_overrides(config.set)
+    if taken := sorted(PROTOCOLS[config.protocol].reserved & set(settings)):
+        raise ConfigError(f"--set cannot change {', '.join(taken)}: taxonet sets that itself.")
+    try:
+        json.dumps(settings, allow_nan=False, sort_keys=True)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"--set must hold what JSON can hold: text, finite numbers, true, false, null, lists, "
+            f"and mappings with text as keys ({error})."
+        ) from None
+    return settings
 
 
 def _classifier(config: ChatConfig) -> TaxonClassifier | None:
@@ -185,6 +199,11 @@ def _ask_all(
     budget: Budget,
     show_progress: bool,
 ) -> list[AnsweredPhoto]:
+    if config.max_cost is not None:  # else the first questions would not know what is spent
+        with Progress("counting earlier answers", count, shown=show_progress) as progress:
+            for place in range(count):
+                answering.count_kept(place)
+                progress.advance()
     answered: dict[int, AnsweredPhoto] = {}
     results = in_threads(answering.answer, count, workers=config.workers, stop=pace.stop)
     with (

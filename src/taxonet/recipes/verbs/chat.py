@@ -3,13 +3,16 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from taxonet.recipes.verbs.base import Device, TaxonomySource
 
 
 class ChatConfig(TaxonomySource):
     """Ask a multimodal chat model to name photos, and judge it; photos leave this machine."""
+
+    # Numbers go into the request and into metrics.json, and JSON has no infinite ones.
+    model_config = ConfigDict(allow_inf_nan=False)
 
     images: Path = Field(description="Labelled photos; with splits, those of `split` are asked.")
     endpoint: str = Field(
