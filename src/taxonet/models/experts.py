@@ -172,7 +172,7 @@ def _parts(backbone: nn.Module) -> tuple[dict[str, nn.Module], nn.Module, int]:
         pool = nn.Sequential(backbone.global_pool, nn.Dropout(float(backbone.drop_rate)))
         return {"stem": stem, **stages}, pool, int(backbone.head_hidden_size)
     raise ConfigError(
-        f"A {type(backbone).__name__} cannot be divided among experts. Take a ResNet: resnet32, "
+        f"{type(backbone).__name__} cannot be divided among experts. Take a ResNet: resnet32, "
         "resnet56, resnet32x4d, resnet10, or one of timm's, such as resnet50 or resnext50_32x4d."
     )
 
