@@ -73,8 +73,8 @@ class ChatConfig(TaxonomySource):
         (), description="Another key of the request, such as max_completion_tokens=2000."
     )
     workers: int = Field(1, ge=1, le=64, description="Questions under way at a time.")
-    requests_per_minute: PositiveFloat | None = Field(
-        None, description="Most requests a minute, repeated ones included."
+    requests_per_minute: float | None = Field(
+        None, gt=0, description="Most requests a minute, repeated ones included."
     )
     timeout_seconds: PositiveFloat = Field(120.0, description="Longest time for a reply.")
     price_per_million_input: float | None = Field(
@@ -83,8 +83,10 @@ class ChatConfig(TaxonomySource):
     price_per_million_output: float | None = Field(
         None, ge=0, description="Price of a million output tokens, in the same currency."
     )
-    max_cost: PositiveFloat | None = Field(
-        None, description="Stop once the answers have cost this much; needs both prices."
+    max_cost: float | None = Field(
+        None,
+        gt=0,
+        description="Stop once the answers have cost this much; needs both prices.",
     )
     seed: int = Field(0, ge=0, description="Key of the waits between attempts.")
     batch_size: PositiveInt = Field(64, description="Photos per forward pass of the classifier.")
