@@ -84,13 +84,19 @@ def _write_part(folder: Path, out: Path, taxa: pd.DataFrame) -> PreparedData:
     return PreparedData(out / "images.csv", out / "taxonomy.csv")
 
 
+def write_model(path: Path) -> str:
+    """Write what the towers are made of, and return the name of such a backbone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(_MODEL))
+    return f"clip:{path}"
+
+
 def _train_towers(photos: PreparedData, work: Path, seed: int) -> None:
-    config = work / "tower.json"
-    config.write_text(json.dumps(_MODEL))
+    backbone = write_model(work / "tower.json")
     shutil.rmtree(work / "pretraining", ignore_errors=True)
     changes = (
         *SMALL,
-        f"model.backbone=clip:{config}",
+        f"model.backbone={backbone}",
         "model.weights=none",
         f"epochs={_PRETRAINING_EPOCHS}",
         f"seed={seed}",

@@ -1,6 +1,7 @@
 """How long a step of HMCF takes beside a step of cross entropy on the same image tower.
 
-    python -m benchmarks.words_speed --model clip:RN50 --batch 16 --data DATA
+    python -m benchmarks.words_speed --data DATA --model clip:RN50 --batch 8
+    python -m benchmarks.words_speed --data DATA --batch 64    # the small towers of the study
 
 Both objectives are those of training, with random weights, on the same random photos of the taxa
 of iNaturalist 2018 (DATA is the folder that holds ``trees/``). They take turns, and the fastest
@@ -18,6 +19,7 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 
+from benchmarks.word_towers import write_model
 from taxonet.data.classes import ClassIndex
 from taxonet.data.table import ImageTable
 from taxonet.models.clip import architecture_of
@@ -74,7 +76,7 @@ def fastest(steps: dict[str, Step], *, repeats: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds trees/")
-    parser.add_argument("--model", default="clip:RN50", help="a CLIP model")
+    parser.add_argument("--model", help="a CLIP model; the small towers of the study if left out")
     parser.add_argument("--batch", type=int, default=16, help="photos of a batch")
     parser.add_argument("--taxa", type=int, default=1000, help="species among the photos")
     parser.add_argument("--repeats", type=int, default=5, help="steps, the fastest of which counts")
@@ -82,9 +84,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    size = architecture_of(options.model).image_size
+    model = options.model or write_model(Path("runs/words_speed/tower.json"))
+    size = architecture_of(model).image_size
     changes = (
-        f"model.backbone={options.model}",
+        f"model.backbone={model}",
         "model.weights=none",
         f"model.image_size={size}",
     )
@@ -96,7 +99,9 @@ def main() -> None:
         for name, recipe in _METHODS.items()
     }
     taken = fastest(steps, repeats=options.repeats)
-    print(f"{options.model}, {size} pixels, batch {options.batch}, {options.taxa} species")
+    print(
+        f"{options.model or 'small towers'}, {size} pixels, batch {options.batch}, {options.taxa} species"
+    )
     print("| method | s a step | steps a second | times CE |")
     print("|---|---|---|---|")
     for name, seconds in taken.items():

@@ -25,6 +25,16 @@ def model_config(vision: str = "vit", **changes: Any) -> dict[str, Any]:
     return {"embed_dim": 16, "vision_cfg": image, "text_cfg": dict(TEXT), **changes}
 
 
+def tiny_clip(folder: Path, vision: str = "vit", **of_vision: Any) -> str:
+    """Write one such config, the image tower changed where told, and name its backbone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = model_config(vision)
+    config["vision_cfg"] |= of_vision
+    path = folder / "model.json"
+    path.write_text(json.dumps(config))
+    return f"clip:{path}"
+
+
 def write_configs(folder: Path) -> dict[str, Path]:
     """Write a ``.json`` file for each kind of image tower, and say where they are."""
     paths = {vision: folder / f"{vision}.json" for vision in VISION}

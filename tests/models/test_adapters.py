@@ -16,7 +16,7 @@ from taxonet.models.adapters.adaptformer import ParallelMlp
 from taxonet.models.adapters.lora import LowRankChange
 from taxonet.registry import ADAPTERS
 from tests.reference import adapters as reference
-from tests.small_clip import RESNET, small_clip
+from tests.tiny_clip import tiny_clip
 
 ALL: tuple[Adapter, ...] = (
     AdaptFormer(bottleneck_size=3),
@@ -29,7 +29,7 @@ TOWERS = ("clip", "test_vit")
 
 
 def build(backbone: str, folder: Path, adapter: Adapter | None = None, seed: int = 0) -> Network:
-    name = small_clip(folder) if backbone == "clip" else backbone
+    name = tiny_clip(folder, layers=2) if backbone == "clip" else backbone
     return build_network(backbone=name, head="cosine", classes=3, seed=seed, adapter=adapter)
 
 
@@ -254,7 +254,7 @@ def test_the_seed_alone_gives_the_weights(tmp_path: Path) -> None:
 
 
 def test_a_bias_trains_in_any_tower_and_its_statistics_stay(tmp_path: Path) -> None:
-    name = small_clip(tmp_path, RESNET)
+    name = tiny_clip(tmp_path, "modified_resnet")
     network = build_network(
         backbone=name, head="cosine", classes=3, seed=0, adapter=BiasTuning()
     ).train()
@@ -282,7 +282,7 @@ def test_experts_train_their_biases() -> None:
     ],
 )
 def test_a_tower_without_the_parts_is_refused(name: str, message: str, tmp_path: Path) -> None:
-    backbone, adapter = small_clip(tmp_path, RESNET), ADAPTERS.build(name, {})
+    backbone, adapter = tiny_clip(tmp_path, "modified_resnet"), ADAPTERS.build(name, {})
     with pytest.raises(ConfigError, match=message):
         build_network(backbone=backbone, head="cosine", classes=3, seed=0, adapter=adapter)
 

@@ -20,8 +20,8 @@ from taxonet.training import train
 from taxonet.training.building import build
 from taxonet.training.data import TrainingData, open_training_data
 from taxonet.training.objectives import Objective, build_objective
-from tests.small_clip import RESNET, small_clip
 from tests.small_set import SPECIES, config
+from tests.tiny_clip import tiny_clip
 
 ADAPTERS = (
     "{name: adaptformer, bottleneck_size: 4}",
@@ -57,7 +57,7 @@ def objective_of(recipe: Recipe, photos: Path) -> tuple[Objective, TrainingData]
 def test_a_classifier_with_an_adapter_is_saved_and_read(
     adapter: str, photos: Path, tmp_path: Path
 ) -> None:
-    changes = lift(small_clip(tmp_path), adapter=adapter)
+    changes = lift(tiny_clip(tmp_path, layers=2), adapter=adapter)
     given = config(photos, tmp_path / "run", *changes, "epochs=1", "model.test_crops=5")
     read = TaxonClassifier.load(train(given).classifier, device="cpu")
     assert read.parts.preprocessing.test_crops == 5
@@ -82,7 +82,7 @@ def test_a_classifier_with_an_adapter_is_saved_and_read(
     [("cosine", BALANCED), ("cosine", MARGINS), ("linear", "balanced_softmax")],
 )
 def test_the_head_starts_at_the_names(head: str, loss: str, photos: Path, tmp_path: Path) -> None:
-    towers = load_towers(small_clip(tmp_path), pretrained=False)
+    towers = load_towers(tiny_clip(tmp_path, layers=2), pretrained=False)
     save_towers(towers, tmp_path / "towers", logit_scale=20.0)
     backbone = f"clip:local-dir:{tmp_path / 'towers'}"
     changes = [*lift(backbone, adapter="lora", head=head, loss=loss), "model.weights=pretrained"]
@@ -101,7 +101,7 @@ def test_balanced_softmax_of_cosines_is_that_of_the_scaled_ones(
     photos: Path, tmp_path: Path
 ) -> None:
     """The loss of LIFT-BS is cross entropy of scaled cosines with the classes' log shares."""
-    changes = lift(small_clip(tmp_path), loss=BALANCED)
+    changes = lift(tiny_clip(tmp_path, layers=2), loss=BALANCED)
     objective, data = objective_of(load_recipe("cross_entropy", changes), photos)
     counts = torch.tensor(data.classes.class_counts.tolist())
     cosines = torch.rand(6, 5, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -111,7 +111,7 @@ def test_balanced_softmax_of_cosines_is_that_of_the_scaled_ones(
 
 
 def test_an_adapter_freezes_the_rest_whatever_frozen_says(photos: Path, tmp_path: Path) -> None:
-    backbone = small_clip(tmp_path)
+    backbone = tiny_clip(tmp_path, layers=2)
     for frozen in ("true", "false"):
         changes = [*lift(backbone, adapter="layer_norm"), f"model.frozen={frozen}"]
         objective, _ = objective_of(load_recipe("cross_entropy", changes), photos)
@@ -125,7 +125,9 @@ def test_an_adapter_freezes_the_rest_whatever_frozen_says(photos: Path, tmp_path
 def test_towers_that_open_clip_could_not_read_are_refused(
     adapter: str, photos: Path, tmp_path: Path
 ) -> None:
-    changes = lift(small_clip(tmp_path), adapter=adapter, head="level_cosine", loss="image_text")
+    changes = lift(
+        tiny_clip(tmp_path, layers=2), adapter=adapter, head="level_cosine", loss="image_text"
+    )
     with pytest.raises(ConfigError, match=r"'image_text' writes .*set model.adapter to bias"):
         train(config(photos, tmp_path / "run", *changes))
     assert not (tmp_path / "run").exists()
@@ -133,7 +135,7 @@ def test_towers_that_open_clip_could_not_read_are_refused(
 
 def test_names_and_images_meet_by_the_layer_norms_alone(photos: Path, tmp_path: Path) -> None:
     changes = lift(
-        small_clip(tmp_path), adapter="layer_norm", head="level_cosine", loss="image_text"
+        tiny_clip(tmp_path, layers=2), adapter="layer_norm", head="level_cosine", loss="image_text"
     )
     result = train(config(photos, tmp_path / "run", *changes, "epochs=1"))
     towers = load_towers(f"clip:local-dir:{result.folder / 'towers'}", pretrained=True)
@@ -143,7 +145,7 @@ def test_names_and_images_meet_by_the_layer_norms_alone(photos: Path, tmp_path: 
 
 
 def test_a_tower_that_cannot_be_adapted_is_refused(photos: Path, tmp_path: Path) -> None:
-    changes = lift(small_clip(tmp_path, RESNET), adapter="lora")
+    changes = lift(tiny_clip(tmp_path, "modified_resnet"), adapter="lora")
     with pytest.raises(ConfigError, match="a ModifiedResNet, has no transformer blocks"):
         train(config(photos, tmp_path / "run", *changes))
 

@@ -18,20 +18,14 @@ from taxonet.recipes.verbs import CalibrateConfig, EvaluateConfig, ZeroShotConfi
 from taxonet.report import evaluation_report, render_html
 from taxonet.training import recalibrate, zero_shot
 from tests.small_set import SPECIES, write_set
-
-TINY = {
-    "embed_dim": 16,
-    "vision_cfg": {"image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 16},
-    "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
-    "quick_gelu": True,
-}
+from tests.tiny_clip import model_config
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny CLIP model on disk, as open_clip writes one; its weights are random."""
     folder = tmp_path_factory.mktemp("clip")
-    (folder / "tiny.json").write_text(json.dumps(TINY))
+    (folder / "tiny.json").write_text(json.dumps(model_config(quick_gelu=True)))
     with torch.random.fork_rng():
         torch.manual_seed(3)
         towers = load_towers(f"clip:{folder / 'tiny.json'}", pretrained=False)
