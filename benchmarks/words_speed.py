@@ -99,14 +99,13 @@ def main() -> None:
         for name, recipe in _METHODS.items()
     }
     taken = fastest(steps, repeats=options.repeats)
-    print(
-        f"{options.model or 'small towers'}, {size} pixels, batch {options.batch}, {options.taxa} species"
-    )
+    name = options.model or "small towers"
+    print(f"{name}, {size} pixels, batch {options.batch}, {options.taxa} species")
     print("| method | s a step | steps a second | times CE |")
     print("|---|---|---|---|")
-    for name, seconds in taken.items():
+    for method, seconds in taken.items():
         ratio = seconds / taken["CE"]
-        print(f"| {name} | {seconds:.2f} | {1 / seconds:.3f} | {ratio:.2f} |")
+        print(f"| {method} | {seconds:.2f} | {1 / seconds:.3f} | {ratio:.2f} |")
 
 
 if __name__ == "__main__":
