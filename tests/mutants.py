@@ -880,6 +880,15 @@ _NAMES = (
         ('self.preprocess.get("mean") or', 'self.preprocess.get("means") or'),
     ),
     *_of(
+        "models/short_texts.py",
+        "models/test_short_texts.py",
+        ("int(ends.max()) + 1", "int(ends.max())"),
+        ("int(ends.max()) + 1", "int(ends.max()) + 2"),
+        ("tokens.eq(mark).int().argmax(dim=1)", "tokens.argmin(dim=1)"),
+        ('"attn_mask", None) is None or', '"attn_masks", None) is None or'),
+        ('or getattr(tower, "cls_emb", None) is not None', ""),
+    ),
+    *_of(
         "models/level_head.py",
         "models/test_level_head.py",
         ("parts.append(scale * (feature", "parts.append((feature"),

@@ -1,15 +1,18 @@
-"""Proves that the tests can fail: break one formula at a time, and expect a red test.
+"""Proves that the tests can fail: break one formula, and expect a red test.
 
-    python -m tests.mutation
+    python -m tests.mutation                 # all of them, as many at a time as there are cores
+    python -m tests.mutation --file losses   # those of files whose path has this in it
 
-Works on a copy; slow, so it runs with `make check-all` and not with `make test`.
+Works on copies; slow, so it runs with `make check-all` and not with `make test`.
 """
 
+import argparse
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.mutants import MUTANTS, Mutant
@@ -19,10 +22,16 @@ ROOT = Path(__file__).parents[1]
 
 def main() -> int:
     """Run every mutant and say which survived; the exit code is their number."""
-    survivors = [mutant for mutant in MUTANTS if not _is_caught(mutant)]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--file", default="", help="only mutants of files with this in their path")
+    asked = parser.parse_args().file
+    mutants = [mutant for mutant in MUTANTS if asked in mutant.file]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        caught = list(pool.map(_is_caught, mutants))
+    survivors = [mutant for mutant, is_caught in zip(mutants, caught, strict=True) if not is_caught]
     for mutant in survivors:
         _say(f"SURVIVED {mutant.file}: {mutant.right.strip()!r} -> {mutant.wrong.strip()!r}")
-    _say(f"{len(MUTANTS) - len(survivors)} of {len(MUTANTS)} mutants were caught.")
+    _say(f"{len(mutants) - len(survivors)} of {len(mutants)} mutants were caught.")
     return len(survivors)
 
 
@@ -42,7 +51,7 @@ def _is_caught(mutant: Mutant) -> bool:
         found = subprocess.run(
             [*command, "-m", "not slow and not real_data", f"tests/{mutant.tests}"],
             cwd=copy,
-            env={**os.environ, "PYTHONPATH": str(copy / "src")},
+            env={**os.environ, "PYTHONPATH": str(copy / "src"), "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
             check=False,

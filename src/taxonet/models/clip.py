@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from taxonet.errors import CheckpointError, ConfigError, did_you_mean
 from taxonet.files import atomic_folder, write_json
+from taxonet.models.short_texts import encode_texts
 
 PREFIX = "clip:"
 _LOCAL, _HUB = "local-dir:", "hf-hub:"
@@ -137,8 +138,7 @@ class TextTower(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return the embeddings ``(B, d)``."""
-        found: Tensor = self.model.encode_text(tokens)  # type: ignore[operator] # of open_clip
-        return found
+        return encode_texts(self.model, tokens)
 
 
 @dataclass(frozen=True)
