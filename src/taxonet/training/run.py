@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,37 +95,20 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
     # Or a slow process would find the folder taken, by the first one of its own run.
     accelerator.wait_for_everyone()
     if accelerator.is_main_process and not config.resume:
-        write_json(config.out / _MARK, {"taxonet": __version__})
-        write_text(config.out / "recipe.yaml", dump_recipe(recipe))
-        data.table.save(config.out / f"split.{_table_suffix(data)}")
+        _begin_folder(config.out, recipe, data)
     if show_progress and accelerator.is_main_process and trainer.about:
         sys.stderr.write(f"{trainer.about}\n")
     position = trainer.fit()
-    trail: list[TrailPoint] = []
-    left_out: list[str] = []
+    stage = _Stage(recipe)
     if accelerator.is_main_process and recipe.second_stage is not None:
-        try:
-            trail = fit_second_stage(
-                recipe, data, network, workers=config.workers, show_progress=show_progress
-            )
-        except DataError as error:
-            # The backbone is trained, and must not be lost for the head that comes after it.
-            left_out.append(
-                _WITHOUT_STAGE.format(error=error, classifier=config.out / "classifier")
-            )
-            recipe = recipe.model_copy(update={"second_stage": None})
-    classifier = _classifier(recipe, data, network, device=config.device)
+        stage = _second_stage(config, recipe, data, network, show_progress=show_progress)
+    classifier = _classifier(stage.recipe, data, network, device=config.device)
     if accelerator.is_main_process:
         if position.broken:
             write_json(config.out / "broken.json", position.broken)
-        photos = CalibrationPhotos.of_run(data, origin=f"split.{_table_suffix(data)}")
-        classifier, scores, _ = calibrated(classifier, photos, workers=config.workers)
-        with atomic_folder(config.out / "classifier", replace=True) as folder:
-            classifier.save(folder)
-            write_calibration_scores(folder, scores)
-            write_trail(folder, trail)
-            write_index(folder, classifier, data, workers=config.workers, shown=show_progress)
-            _keep_metrics(config.out / "classifier", folder)
+        classifier = _write_classifier(
+            config, classifier, data, trail=stage.trail, show_progress=show_progress
+        )
         trainer.export()
     return TrainResult(
         folder=config.out,
@@ -132,7 +116,7 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
         kept_epoch=_kept_epoch(recipe, position) + 1,
         val_macro_recall=position.kept_recall,
         broken=position.broken,
-        notes=(*left_out, *_notes(recipe, data, classifier)),
+        notes=(*stage.notes, *_notes(recipe, data, classifier)),
         is_main=accelerator.is_main_process,
     )
 
@@ -145,10 +129,66 @@ def _table_suffix(data: TrainingData) -> str:
 _MARK = "run.json"
 """What says that a folder is that of a run; written first."""
 
+
+def _begin_folder(out: Path, recipe: Recipe, data: TrainingData) -> None:
+    write_json(out / _MARK, {"taxonet": __version__})
+    write_text(out / "recipe.yaml", dump_recipe(recipe))
+    data.table.save(out / f"split.{_table_suffix(data)}")
+
+
 _WITHOUT_STAGE = (
     "The second stage was left out, and the classifier has its first head: {error} Mend it and run "
     "`taxonet refit {classifier}`, or choose another stage."
 )
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """What came of a second stage, or of none."""
+
+    recipe: Recipe
+    """Of the classifier as it is now."""
+    trail: Sequence[TrailPoint] = ()
+    notes: tuple[str, ...] = ()
+
+
+def _second_stage(
+    config: TrainConfig,
+    recipe: Recipe,
+    data: TrainingData,
+    network: Network,
+    *,
+    show_progress: bool,
+) -> _Stage:
+    try:
+        trail = fit_second_stage(
+            recipe, data, network, workers=config.workers, show_progress=show_progress
+        )
+    except DataError as error:
+        # The backbone is trained, and must not be lost for the head that comes after it.
+        note = _WITHOUT_STAGE.format(error=error, classifier=config.out / "classifier")
+        return _Stage(recipe.model_copy(update={"second_stage": None}), notes=(note,))
+    return _Stage(recipe, trail)
+
+
+def _write_classifier(
+    config: TrainConfig,
+    classifier: TaxonClassifier,
+    data: TrainingData,
+    *,
+    trail: Sequence[TrailPoint],
+    show_progress: bool,
+) -> TaxonClassifier:
+    """Calibrate a classifier, write its folder, and return it as it stands there."""
+    photos = CalibrationPhotos.of_run(data, origin=f"split.{_table_suffix(data)}")
+    classifier, scores, _ = calibrated(classifier, photos, workers=config.workers)
+    with atomic_folder(config.out / "classifier", replace=True) as folder:
+        classifier.save(folder)
+        write_calibration_scores(folder, scores)
+        write_trail(folder, trail)
+        write_index(folder, classifier, data, workers=config.workers, shown=show_progress)
+        _keep_metrics(config.out / "classifier", folder)
+    return classifier
 
 
 def _keep_metrics(old: Path, new: Path) -> None:
