@@ -595,7 +595,7 @@ _UNKNOWN_TAXA = (
         ("known_right=known_right)", "known_right=np.ones_like(known_right))"),
     ),
     *_of(
-        "evaluation/run.py",
+        "evaluation/examiner.py",
         "evaluation/test_open_set.py",
         ("strata[row] for row in found.rows", "strata[row] for row in range(len(found.rows))"),
     ),
