@@ -43,6 +43,7 @@ def test_what_is_no_class_is_dropped_and_counted(tmp_path: Path) -> None:
     found = matched(labels, None, tmp_path)
     assert (images(found.known), found.nodes.tolist()) == (["5.jpg"], [6])
     assert found.dropped == {"Salix": 2, "Rubus idaeus": 1, "Rosa": 1, "(no label)": 1}
+    assert found.coarse == {"Rosa"}
     assert found.facts["dropped_images"] == 5
     assert found.facts["dropped_taxa"] == 4
 

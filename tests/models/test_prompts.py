@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
@@ -69,6 +70,39 @@ def test_common_names_where_there_are_some() -> None:
     assert of("Fagus", **options) == ("a beeches",)
     assert of("Quercus", **options) == ("a Quercus",)
     assert of("Quercus robur", templates=("a {name}",), form="common") == ("a Quercus robur",)
+
+
+def test_paths_that_do_not_fit_lose_names_from_the_top() -> None:
+    """Their end is what tells taxa apart."""
+    for most in range(1, 8):
+
+        def fits(texts: Sequence[str], most: int = most) -> list[bool]:
+            return [len(text.split()) <= most for text in texts]
+
+        templates = ("a {name}", "{name}")
+        found = prompts(TREE, templates=templates, form="path", fits=fits)
+        whole = prompts(TREE, templates=("{name}",), form="path")
+        names = [str(name) for name in TREE.names]
+        for node in range(1, len(TREE)):
+            own = whole[node][0].split()
+            # The longest end of the path that fits, or the taxon's own name.
+            least = len(names[node].split())
+            size = max(least, min(len(own), most - 1))
+            kept = found[node][1].split()
+            assert own[-len(kept) :] == kept
+            assert len(kept) <= size
+            assert found[node][0] == f"a {found[node][1]}"
+    alone = prompts(
+        TREE, templates=("{name}",), form="path", fits=lambda texts: [False] * len(texts)
+    )
+    assert alone[1:] == [(str(name),) for name in TREE.names[1:]]
+
+
+def test_other_forms_are_as_long_as_they_are() -> None:
+    def refuse(texts: Sequence[str]) -> list[bool]:
+        raise AssertionError(texts)
+
+    assert prompts(TREE, fits=refuse) == prompts(TREE)
 
 
 def test_one_name_in_two_places_of_the_tree() -> None:

@@ -1,6 +1,7 @@
 """What users with real weights run, on random weights of the same architectures."""
 
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pytest
@@ -22,9 +23,11 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-@pytest.mark.parametrize("model", ["ViT-B-16", "ViT-L-14"])
-def test_zero_shot_with_the_architectures_of_bioclip(
-    model: str, photos: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("model", "form"), [("RN50", "scientific"), ("ViT-B-16", "path"), ("ViT-L-14", "path")]
+)
+def test_zero_shot_with_the_architectures_of_clip_and_bioclip(
+    model: str, form: Literal["scientific", "path"], photos: Path, tmp_path: Path
 ) -> None:
     """BioCLIP is a ViT-B/16, BioCLIP 2 a ViT-L/14."""
     made = zero_shot(
@@ -32,7 +35,7 @@ def test_zero_shot_with_the_architectures_of_bioclip(
             model=model,
             weights="none",
             taxonomy=photos / "taxonomy.csv",
-            names="path",
+            names=form,
             out=tmp_path / "names",
         )
     )
@@ -43,7 +46,19 @@ def test_zero_shot_with_the_architectures_of_bioclip(
     assert row["species"] in SPECIES
 
 
-@pytest.mark.parametrize("recipe", ["hmcf", "linear-probe", "ce-all-levels"])
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        "linear-probe",
+        "ce",
+        "ce-all-levels",
+        "mcf",
+        "hmcf",
+        "hmcf-last-two",
+        "supcon",
+        "supcon-all-levels",
+    ],
+)
 def test_a_recipe_of_the_paper_trains_its_architecture(
     recipe: str, photos: Path, tmp_path: Path
 ) -> None:
@@ -61,4 +76,4 @@ def test_a_recipe_of_the_paper_trains_its_architecture(
     folder = TaxonClassifier.load(result.classifier, device="cpu")
     assert folder.network.architecture is not None
     assert folder.network.architecture.embedding_size == 1024
-    assert (tmp_path / "run" / "towers").is_dir() == (recipe == "hmcf")
+    assert (tmp_path / "run" / "towers").is_dir() == ("mcf" in recipe)

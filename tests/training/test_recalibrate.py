@@ -184,10 +184,13 @@ def test_a_trained_photo_among_others_is_left_out(
     mixed = pd.concat([table[table["split"] == "test"], table[table["split"] == "train"].head(3)])
     mixed = mixed.drop(columns="split")
     mixed.loc[len(table)] = ["oak.png", "Quercus robur"]
+    mixed.loc[len(table) + 1] = ["rose.png", SPECIES[0].partition(" ")[0]]
     mixed.to_csv(tmp_path / "mixed.csv", index=False)
     result = calibrate(images=tmp_path / "mixed.csv")
     assert result.images == 4 * len(SPECIES)
-    of_none, trained = result.notes
+    coarse, of_none, trained = result.notes
+    assert coarse.startswith("1 photos are known to a higher taxon only (first: ")
+    assert "--unknown" not in coarse
     assert of_none.startswith("1 photos are of no taxon that the classifier knows")
     assert trained == "3 photos were trained on and were left out."
     source = TaxonClassifier.load(result.classifier).calibration.source

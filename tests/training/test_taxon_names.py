@@ -1,5 +1,6 @@
 """Names in training: where a head starts, and what is refused before anything is written."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,58 @@ def test_texts_tokens_and_vectors(names: TaxonNames) -> None:
     for node, group in enumerate(names.texts):
         assert torch.equal(tokens[node].long(), names.tower.tokenize(group))
     assert torch.equal(names.vectors(), embed_texts(names.tower, names.texts))
+
+
+DEEP = Taxonomy.from_edges(
+    [*pairwise([f"Clade{place}" for place in range(20)]), ("Clade19", "Rosa"), ("Clade19", "Acer")]
+    + [("Rosa", f"Rosa {name}") for name in ("canina", "gallica", "arvensis")]
+)
+
+
+def test_a_long_path_keeps_its_end(tiny_clips: dict[str, Path]) -> None:
+    """The tower has 16 places, and cuts from the end, where the species is."""
+    tower = text_tower(recipe(tiny_clips["vit"]))
+    names = TaxonNames.of(tower, DEEP, WordsRecipe(templates=("a {name}",), names="path"))
+    assert names.notes == ()
+    assert len({tuple(tokens.flatten().tolist()) for tokens in names.tokens()}) == len(DEEP)
+    for node in range(1, len(DEEP)):
+        (text,) = names.texts[node]
+        assert text.endswith(DEEP.names[node])
+        assert tower.fits([text]) == [True]
+    (last,) = names.texts[-1]
+    assert last.startswith("a Clade")
+    longer = last.replace("a Clade", f"a Clade{int(last.split()[1][5:]) - 1} Clade", 1)
+    assert tower.fits([longer]) == [False]
+
+
+def test_taxa_that_read_the_same(tiny_clips: dict[str, Path], tmp_path: Path) -> None:
+    tower = text_tower(recipe(tiny_clips["vit"]))
+    path = tmp_path / "common.csv"
+    path.write_text("name,common_name\nrosa_CANINA ,rose\nRosa gallica,rose\nRosa arvensis,Rose\n")
+    words = WordsRecipe(names="common", common_names=str(path))
+    counted, alike = TaxonNames.of(tower, DEEP, words).notes
+    assert counted == (
+        f"3 of 24 taxa have a common name in {path}; the others go by their scientific names."
+    )
+    first, second = (
+        DEEP.path_text(DEEP.find(f"Rosa {name}")[0]) for name in ("arvensis", "canina")
+    )
+    assert alike.startswith(
+        f"2 taxa read the same to the text tower as another (first: {first} and {second})"
+    )
+    long = "word " * 20 + "{name}"
+    with pytest.raises(ConfigError, match=r"all 24 taxa read the same .*Choose shorter templates"):
+        TaxonNames.of(tower, DEEP, WordsRecipe(templates=(long,)))
+
+
+def test_common_names_of_other_taxa(tiny_clips: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "common.csv"
+    path.write_text("name,common_name\nVanessa atalanta,red admiral\n")
+    words = WordsRecipe(names="common", common_names=str(path))
+    with pytest.raises(
+        DataError, match=r"none of the 3 names .*first: 'Acer'; its own first: 'vanessa atalanta'"
+    ):
+        TaxonNames.of(text_tower(recipe(tiny_clips["vit"])), TREE, words)
 
 
 def test_random_towers_depend_on_the_recipes_seed_alone(tiny_clips: dict[str, Path]) -> None:

@@ -102,9 +102,8 @@ def test_the_loss_weighs_tail_images_and_may_leave_the_first_batch_out() -> None
 
 
 def test_it_says_what_the_statistics_take() -> None:
-    assert (
-        objective().about == "Full covariances of 3 classes and 2 channels in float32 take 120 B."
-    )
+    said = "Full covariances of 3 classes and 2 channels in float32 take 120 B."
+    assert objective().notes == (said,)
 
 
 def test_the_network_is_left_as_it_was() -> None:

@@ -9,6 +9,8 @@ def run(config: ZeroShotConfig) -> None:
     from taxonet.training import zero_shot
 
     result = zero_shot(config, show_progress=True)
+    for note in result.notes:
+        say(note)
     say(
         f"It names {result.taxa} taxa and has no thresholds yet: `taxonet calibrate "
         f"{result.classifier} PHOTOS` sets them with labelled photos."

@@ -31,6 +31,8 @@ class MatchedPhotos:
     """Photos that the map calls ``unknown``."""
     dropped: dict[str, int]
     """Label and number of photos of the rest: not in the tree, or no class."""
+    coarse: frozenset[str]
+    """Labels among them of taxa that have a class below them, such as the genus of one."""
 
     @property
     def facts(self) -> dict[str, int]:
@@ -79,7 +81,19 @@ def match_photos(
         nodes=nodes[is_known],
         unknown=table.rows(is_unknown),
         dropped={str(label): int(count) for label, count in lost.items()},
+        coarse=_above_classes(labels[~is_known], nodes[~is_known], taxonomy, class_nodes),
     )
+
+
+def _above_classes(
+    labels: "pd.Series[str]",
+    nodes: NDArray[np.int64],
+    taxonomy: Taxonomy,
+    class_nodes: NDArray[np.int64],
+) -> frozenset[str]:
+    """Return the labels whose nodes are in the tree that the classes span; -1 is none."""
+    spanned = taxonomy.spanned_by(class_nodes)[1]
+    return frozenset(labels[np.isin(nodes, spanned)])
 
 
 def open_unknown(path: Path, taxonomy: Taxonomy, class_nodes: NDArray[np.int64]) -> ImageTable:

@@ -1,6 +1,7 @@
 """Models: backbones, heads, the network that both make, and towers for images and texts."""
 
 from taxonet.models.adapters import Adapter
+from taxonet.models.alike_texts import alike_texts
 from taxonet.models.backbones import BACKBONES, Preprocessing, build_backbone, preprocessing
 from taxonet.models.cifar_resnet import CifarResNet
 from taxonet.models.clip import Architecture, TextTower, Towers, load_towers, save_towers
@@ -31,6 +32,7 @@ __all__ = [
     "PrototypeHead",
     "TextTower",
     "Towers",
+    "alike_texts",
     "build_backbone",
     "build_network",
     "embed_texts",

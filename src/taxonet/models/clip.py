@@ -23,6 +23,7 @@ from taxonet.models.short_texts import encode_texts
 PREFIX = "clip:"
 _LOCAL, _HUB = "local-dir:", "hf-hub:"
 _CONFIG, _WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
+_TOKENIZED_AT_ONCE = 1024
 #: The smallest text tower there can be, where only the image tower is wanted.
 _NO_TEXT = {"context_length": 1, "vocab_size": 1, "width": 8, "heads": 1, "layers": 1}
 
@@ -134,6 +135,15 @@ class TextTower(nn.Module):
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Return the tokens of texts, int64 ``(B, T)``; what is too long is cut."""
         found: Tensor = self.tokenizer(list(texts))
+        return found
+
+    def fits(self, texts: Sequence[str]) -> list[bool]:
+        """Return for each text whether a place is left behind it, so that nothing was cut."""
+        unused = self.tokenize([""])[0, -1]
+        found: list[bool] = []
+        for start in range(0, len(texts), _TOKENIZED_AT_ONCE):
+            last = self.tokenize(texts[start : start + _TOKENIZED_AT_ONCE])[:, -1]
+            found += (last == unused).tolist()
         return found
 
     def forward(self, tokens: Tensor) -> Tensor:

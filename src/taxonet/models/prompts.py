@@ -1,13 +1,17 @@
 """Names of taxa as sentences for a text tower."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
+
+import numpy as np
 
 from taxonet.errors import ConfigError
 from taxonet.taxonomy import Taxonomy
 
 NameForm = Literal["scientific", "path", "common"]
 PLACE = "{name}"
+Fits = Callable[[Sequence[str]], Sequence[bool]]
+"""Whether each text is read to its end."""
 
 
 def prompts(
@@ -16,6 +20,7 @@ def prompts(
     templates: Sequence[str] = ("a photo of a {name}",),
     form: NameForm = "scientific",
     common: Mapping[str, str] | None = None,
+    fits: Fits | None = None,
 ) -> list[tuple[str, ...]]:
     """Return what a text tower is told of every node, a sentence for each template.
 
@@ -26,6 +31,8 @@ def prompts(
             name that begins with the one above it standing for both, and ``common`` the common name
             where there is one.
         common: Common names by scientific name.
+        fits: Whether texts are read to their ends, such as `TextTower.fits`. Names are left out
+            from the top of a path until they are: its end is the taxon's own name.
 
     Returns:
         n tuples in node order; the root's are empty texts.
@@ -50,22 +57,41 @@ def prompts(
             f"Prompts need a template, each with {PLACE} in it, but got "
             f"{wrong[0] if wrong else 'none'!r}."
         )
-    names = _names(taxonomy, form, common or {})
-    found = [tuple(template.replace(PLACE, name) for template in templates) for name in names]
+    if form == "path":
+        paths = _paths(taxonomy)
+        if fits is not None:
+            _shorten(paths, templates, fits)
+        names = [" ".join(path) for path in paths]
+    else:
+        told = common if form == "common" and common is not None else {}
+        names = [told.get(name, name) for name in map(str, taxonomy.names)]
+    found = [_sentences(templates, name) for name in names]
     return [("",) * len(templates), *found[1:]]
 
 
-def _names(taxonomy: Taxonomy, form: NameForm, common: Mapping[str, str]) -> list[str]:
+def _sentences(templates: Sequence[str], name: str) -> tuple[str, ...]:
+    return tuple(template.replace(PLACE, name) for template in templates)
+
+
+def _paths(taxonomy: Taxonomy) -> list[tuple[str, ...]]:
+    """Return the names from below the root to each node."""
     names = [str(name) for name in taxonomy.names]
-    if form == "common":
-        return [common.get(name, name) for name in names]
-    if form == "scientific":
-        return names
-    paths = [""]
+    paths: list[tuple[str, ...]] = [()]
     for node in range(1, len(taxonomy)):  # parents come before their children
         parent = int(taxonomy.parent[node])
         above, own = paths[parent], names[node]
         if parent and own.startswith(names[parent] + " "):
-            above = above.removesuffix(names[parent]).rstrip()
-        paths.append(f"{above} {own}".strip())
+            above = above[:-1]
+        paths.append((*above, own))
     return paths
+
+
+def _shorten(paths: list[tuple[str, ...]], templates: Sequence[str], fits: Fits) -> None:
+    """Leave out names from the top of paths until all their sentences fit."""
+    waiting = [node for node, path in enumerate(paths) if len(path) > 1]
+    while waiting:
+        texts = [text for node in waiting for text in _sentences(templates, " ".join(paths[node]))]
+        fit = np.reshape(np.asarray(fits(texts)), (len(waiting), -1)).all(axis=1)
+        for node in np.asarray(waiting)[~fit].tolist():
+            paths[node] = paths[node][1:]
+        waiting = [node for node in np.asarray(waiting)[~fit].tolist() if len(paths[node]) > 1]

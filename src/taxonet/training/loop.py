@@ -85,7 +85,7 @@ class Trainer:
         self.network, self._bare_objective = objective.network, objective
         self.updater = Updater(objective, recipe=recipe, steps=plan.steps, accelerator=accelerator)
         self.objective = self.updater.objective
-        self.about = objective.about
+        self.notes = objective.notes
         self.position = Position()
         self._stop = StopRequest()
         self._last_save = time.monotonic()

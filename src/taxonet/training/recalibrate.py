@@ -19,7 +19,7 @@ from taxonet.classifier import (
     with_novelty_score,
     write_calibration_scores,
 )
-from taxonet.data.matching import match_photos, open_unknown, unknown_nodes
+from taxonet.data.matching import MatchedPhotos, match_photos, open_unknown, unknown_nodes
 from taxonet.data.ordering import keyed_order
 from taxonet.data.sources import open_images
 from taxonet.data.table import ImageTable
@@ -139,13 +139,7 @@ def _known(
     if split is not None:
         table = table.split(split)
     matched = match_photos(table, classifier.taxonomy, classifier.class_nodes)
-    notes = []
-    if matched.dropped:
-        first = next(iter(matched.dropped))
-        notes.append(
-            f"{sum(matched.dropped.values())} photos are of no taxon that the classifier knows "
-            f"(first: {first}) and were left out; give photos of unknown taxa with --unknown."
-        )
+    notes = _left_out(matched)
     seen = trained_on(config.classifier, matched.known)
     fresh = np.ones(len(matched.known), dtype=bool) if seen is None else ~seen
     if seen is None:
@@ -169,6 +163,23 @@ def _known(
         split,
     )
     return _of_groups(photos, config, notes), notes
+
+
+def _left_out(matched: MatchedPhotos) -> list[str]:
+    coarse = {label: n for label, n in matched.dropped.items() if label in matched.coarse}
+    others = {label: n for label, n in matched.dropped.items() if label not in matched.coarse}
+    notes = []
+    if coarse:
+        notes.append(
+            f"{sum(coarse.values())} photos are known to a higher taxon only (first: "
+            f"{next(iter(coarse))}) and were left out: which of its taxa they are of, nothing says."
+        )
+    if others:
+        notes.append(
+            f"{sum(others.values())} photos are of no taxon that the classifier knows (first: "
+            f"{next(iter(others))}) and were left out; give photos of unknown taxa with --unknown."
+        )
+    return notes
 
 
 def _unknown(

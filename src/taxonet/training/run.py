@@ -96,8 +96,8 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
     accelerator.wait_for_everyone()
     if accelerator.is_main_process and not config.resume:
         _begin_folder(config.out, recipe, data)
-    if show_progress and accelerator.is_main_process and trainer.about:
-        sys.stderr.write(f"{trainer.about}\n")
+    if show_progress and accelerator.is_main_process:
+        sys.stderr.writelines(f"{note}\n" for note in trainer.notes)
     position = trainer.fit()
     stage = _Stage(recipe)
     if accelerator.is_main_process and recipe.second_stage is not None:

@@ -13,6 +13,7 @@ from taxonet.models import (
     LevelCosineHead,
     Network,
     TextTower,
+    alike_texts,
     embed_texts,
     keyed_weights,
     load_towers,
@@ -20,7 +21,7 @@ from taxonet.models import (
 )
 from taxonet.models.clip import is_clip
 from taxonet.recipes import Recipe, WordsRecipe
-from taxonet.taxonomy import Taxonomy
+from taxonet.taxonomy import Taxonomy, fold_name
 
 
 @dataclass(frozen=True)
@@ -30,24 +31,34 @@ class TaxonNames:
     Attributes:
         tower: The text tower.
         texts: A sentence for each template, of each node.
+        notes: What a user should know of them.
     """
 
     tower: TextTower
     texts: list[tuple[str, ...]]
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, tower: TextTower, taxonomy: Taxonomy, words: WordsRecipe) -> "TaxonNames":
         """Make the sentences of a tree of n nodes.
 
         Raises:
-            ConfigError: A file of common names that is not there.
-            DataError: A file of common names that has other columns.
+            ConfigError: A file of common names that is not there, or sentences that the tower
+                reads as one and the same.
+            DataError: A file of common names that has other columns, or none of these taxa.
         """
-        common = None
+        common, notes = None, []
         if words.common_names is not None:
-            common = read_common_names(Path(words.common_names))
-        texts = prompts(taxonomy, templates=words.templates, form=words.names, common=common)
-        return cls(tower, texts)
+            common = _common_names(Path(words.common_names), taxonomy)
+            notes.append(
+                f"{sum(str(name) in common for name in taxonomy.names[1:])} of "
+                f"{len(taxonomy) - 1} taxa have a common name in {words.common_names}; the others "
+                "go by their scientific names."
+            )
+        texts = prompts(
+            taxonomy, templates=words.templates, form=words.names, common=common, fits=tower.fits
+        )
+        return cls(tower, texts, (*notes, *_note_alike(tower, texts, taxonomy)))
 
     def tokens(self) -> Tensor:
         """Return the sentences as tokens, int32 ``(n, templates, T)`` on the CPU."""
@@ -103,6 +114,38 @@ def check_head_for_names(network: Network, reading: object) -> None:
             "`words` give a vector to each class or to each node level by level: choose a loss "
             "over classes with the head 'linear' or 'cosine', or the head 'level_cosine'."
         )
+
+
+def _common_names(path: Path, taxonomy: Taxonomy) -> dict[str, str]:
+    """Return the common name of each scientific name of a tree that has one, however spelled."""
+    listed = {fold_name(name): common for name, common in read_common_names(path).items()}
+    own = {str(name) for name in taxonomy.names[1:]}
+    found = {name: listed[fold_name(name)] for name in own if fold_name(name) in listed}
+    if not found:
+        raise DataError(
+            f"{path} has a common name for none of the {len(own)} names of the taxonomy (first: "
+            f"{min(own)!r}; its own first: {min(listed, default='none')!r}): its column `name` "
+            "must hold scientific names as the taxonomy has them."
+        )
+    return found
+
+
+def _note_alike(
+    tower: TextTower, texts: list[tuple[str, ...]], taxonomy: Taxonomy
+) -> tuple[str, ...]:
+    alike = alike_texts(tower, texts[1:])
+    if not alike:
+        return ()
+    one, other = (taxonomy.path_text(place + 1) for place in reversed(alike[0]))
+    if len(alike) == len(texts) - 2:
+        raise ConfigError(
+            f"To the text tower all {len(texts) - 1} taxa read the same (first: {texts[1][0]!r}): "
+            "it reads no further than its places go. Choose shorter templates."
+        )
+    return (
+        f"{len(alike)} taxa read the same to the text tower as another (first: {one} and {other}): "
+        "names alone do not tell them apart.",
+    )
 
 
 def read_common_names(path: Path) -> dict[str, str]:

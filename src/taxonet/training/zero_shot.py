@@ -25,6 +25,8 @@ class ZeroShotResult:
     classifier: Path
     taxa: int
     """Taxa that it can name: the leaves of the taxonomy."""
+    notes: tuple[str, ...]
+    """What a user should know of the names."""
 
 
 def zero_shot(config: ZeroShotConfig, *, show_progress: bool = False) -> ZeroShotResult:
@@ -36,9 +38,11 @@ def zero_shot(config: ZeroShotConfig, *, show_progress: bool = False) -> ZeroSho
     are. There is no threshold yet: `taxonet calibrate` sets one with labelled photos.
 
     Raises:
-        ConfigError: An unknown model, or a folder that is taken.
+        ConfigError: An unknown model, a folder that is taken, or templates that read the same for
+            all taxa.
         CheckpointError: Weights that could not be fetched or read.
-        DataError: A taxonomy with a single taxon.
+        DataError: A taxonomy with a single taxon, or a file of common names that cannot be read or
+            has none of these taxa.
     """
     require_free(config.out)
     assert config.taxonomy is not None  # the config has seen to it
@@ -53,9 +57,9 @@ def zero_shot(config: ZeroShotConfig, *, show_progress: bool = False) -> ZeroSho
     name = config.model if config.model.startswith(PREFIX) else PREFIX + config.model
     recipe = _recipe(config, name, architecture_of(name))
     towers = load_towers(name, pretrained=config.weights == "pretrained")
-    parts = _parts(recipe, taxonomy, towers, cache=config.text_cache, shown=show_progress)
+    parts, notes = _parts(recipe, taxonomy, towers, cache=config.text_cache, shown=show_progress)
     TaxonClassifier(parts, device="cpu").save(config.out)
-    return ZeroShotResult(config.out, len(parts.class_nodes))
+    return ZeroShotResult(config.out, len(parts.class_nodes), notes)
 
 
 def _recipe(config: ZeroShotConfig, name: str, architecture: Architecture) -> Recipe:
@@ -80,7 +84,8 @@ def _recipe(config: ZeroShotConfig, name: str, architecture: Architecture) -> Re
 
 def _parts(
     recipe: Recipe, taxonomy: Taxonomy, towers: Towers, *, cache: Path | None, shown: bool
-) -> ClassifierParts:
+) -> tuple[ClassifierParts, tuple[str, ...]]:
+    """Return what the classifier is made of, and what a user should know of the names."""
     class_nodes = np.asarray(taxonomy.leaves, dtype=np.int64)
     counts = np.zeros(len(class_nodes), dtype=np.int64)
     reading = reading_of(recipe, taxonomy, class_nodes, counts)
@@ -92,7 +97,7 @@ def _parts(
     head.vectors = names.vectors(cache=cache, shown=shown)
     head.set_scales(min(towers.text.logit_scale, LARGEST_SCALE))
     mean, std = towers.image.architecture.colours
-    return ClassifierParts(
+    parts = ClassifierParts(
         network=Network(towers.image, head).eval(),
         taxonomy=taxonomy,
         class_nodes=class_nodes,
@@ -103,3 +108,4 @@ def _parts(
         calibration=Calibration(),
         recipe=recipe,
     )
+    return parts, names.notes

@@ -39,6 +39,8 @@ class Objective(nn.Module, ABC):
 
     compares_views: ClassVar[bool] = False
     """Whether every part of a batch must hold the same images in the same order."""
+    notes: tuple[str, ...] = ()
+    """What a user should know before the run starts."""
 
     def __init__(
         self,
@@ -52,11 +54,6 @@ class Objective(nn.Module, ABC):
         self.network = network
         self.loss = loss
         self.mean, self.std = mean, std
-
-    @property
-    def about(self) -> str:
-        """What a user should know before the run starts; empty where there is nothing."""
-        return ""
 
     @abstractmethod
     def forward(

@@ -49,13 +49,28 @@ def build_objective(
         ConfigError: Unknown names or options, contrast, transfer or words on several experts,
             contrast with class centres or words with vectors that the head has not, words without
             a CLIP backbone, or class statistics beyond their budget.
-        DataError: A file of common names that has other columns.
+        DataError: A file of common names that has other columns, or none of these taxa.
     """
-    colours = preprocessing(recipe.model.backbone)
-    mean, std = colours.mean, colours.std
     names = None
     if recipe.words is not None:
         names = _names(recipe, recipe.words, network, data, device=accelerator.device)
+    objective = _objective(recipe, network, loss, data=data, names=names, accelerator=accelerator)
+    if names is not None:
+        objective.notes += names.notes
+    return objective
+
+
+def _objective(
+    recipe: Recipe,
+    network: Network,
+    loss: TrainingLoss,
+    *,
+    data: TrainingData,
+    names: TaxonNames | None,
+    accelerator: Accelerator,
+) -> Objective:
+    colours = preprocessing(recipe.model.backbone)
+    mean, std = colours.mean, colours.std
     if recipe.mixing is not None:
         return MixingObjective(network, loss, mean=mean, std=std, mixing=recipe.mixing)
     if recipe.transfer is not None:

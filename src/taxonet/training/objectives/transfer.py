@@ -67,6 +67,8 @@ class TransferObjective(Objective):
     ) -> None:
         super().__init__(network, loss, mean=mean, std=std)
         self.recipe, self.statistics = recipe, statistics
+        size = (statistics.classes, statistics.channels)
+        self.notes = (describe(*size, covariance=recipe.covariance, rank=recipe.rank),)
         self.options = TransferOptions(
             tau=recipe.tau,
             normalise=recipe.normalise,
@@ -80,14 +82,6 @@ class TransferObjective(Objective):
         # In the state, so that a resumed epoch goes on with the similarities it began with.
         self.register_buffer("similarity", torch.as_tensor(start, dtype=torch.float32))
         self._choice: HeadChoice | None = None
-
-    @property
-    def about(self) -> str:
-        """What the statistics take."""
-        kept = self.statistics
-        return describe(
-            kept.classes, kept.channels, covariance=self.recipe.covariance, rank=self.recipe.rank
-        )
 
     def start_epoch(self, epoch: int) -> None:
         """Compare the classes anew where their weights decide which are similar."""
