@@ -795,8 +795,29 @@ _CHAT = (
     *_of(
         "benchmark/chat/gemini.py",
         "benchmark/chat/test_protocols.py",
-        ("+ (usage.thoughts or 0)", ""),
+        ("(usage.candidates, usage.thoughts)", "(usage.candidates,)"),
         ("usage.prompt is None", "usage.candidates is None"),
+        ("None if None in parts", "0 if None in parts"),
+        ("(failure := words_of_failure(content)) is not None", "False"),
+    ),
+    *_of(
+        "benchmark/chat/openai.py",
+        "benchmark/chat/test_protocols.py",
+        ("or words_of_failure(choice)", ""),
+        ("words_of_failure(content) or ", ""),
+        ('choice.get("finish_reason") == "error"', "False"),
+    ),
+    *_of(
+        "benchmark/chat/failures.py",
+        "benchmark/chat/test_protocols.py",
+        ("or not (error := content.get(", "or (error := content.get("),
+    ),
+    *_of(
+        "benchmark/chat/lenient.py",
+        "benchmark/chat/test_protocols.py",
+        ("strict=True, ", ""),
+        ("ge=0, ", ""),
+        ("2**53\n", "2**63\n"),
     ),
     *_of(
         "benchmark/chat/names.py",
@@ -824,6 +845,7 @@ _CHAT = (
         "benchmark/chat/asking.py",
         "benchmark/chat/test_asking.py",
         ("self._pace.hold(seconds)", "pass"),
+        ("UnusableReplyError(self._clean(str(error)))", "UnusableReplyError(str(error))"),
         ("if time.monotonic() > latest:", "if False:"),
         ("follow_redirects=False", "follow_redirects=True"),
         ("trust_env=not endpoint.is_local", "trust_env=True"),

@@ -66,7 +66,9 @@ PASSING = {
     "a cut stream": Act(b'{"choices": [', missing=500),
     "an empty body": Act(b""),
     "no JSON": Act(b"<html>Bad gateway</html>"),
-    "another form": Act(b'{"error": {"message": "overloaded"}}'),
+    "another form": Act(b'{"choices": [{}]}'),
+    "an error within a 200": Act(b'{"error": {"message": "overloaded"}}'),
+    "an error of the choice": completion("", finish="error", error={"message": "gone"}),
     "a list": Act(b"[1, 2]"),
     "no choice": Act(b'{"choices": []}'),
     "deep nesting": Act(b"[" * 100_000),
@@ -205,6 +207,8 @@ def test_a_server_that_repeats_the_key_does_not_spread_it() -> None:
         ask(fails(401, "x" * 190 + KEY), key=KEY)
     assert KEY[:6] not in str(refused.value)
     assert ask(completion(f"{KEY} is a maple"), key=KEY).reply.text == "[key] is a maple"
+    with pytest.raises(NoReplyError, match=r"reply: \[key\] may not, 5 times"):
+        ask(*[completion("", error={"message": f"{KEY} may not"})] * 5, key=KEY)
     refused_reply = ask(completion(None, refusal=f"not for {KEY}"), key=KEY).reply
     assert refused_reply.refusal == "not for [key]"
     refused_reply = ask(completion(None, refusal="x" * 190 + KEY), key=KEY).reply

@@ -34,6 +34,16 @@ FAULTS: dict[str, tuple[list[Act], str, str]] = {
     "never JSON": ([Act(b"<html>")] * 5, "no reply", "a reply that is no JSON"),
     "a bad request": ([fails(400, "bad image")], "no reply", "400 Bad Request: bad image"),
     "silence": ([Act(pause_seconds=0.4)] * 5, "no reply", "no whole reply within 0.2 seconds"),
+    "an error within a 200": (
+        [Act(b'{"error": {"code": 502, "message": "overloaded"}}')] * 5,
+        "no reply",
+        "an error instead of a reply: overloaded, 5 times in a row",
+    ),
+    "an error of the choice": (
+        [completion("", finish="error", error={"code": 502, "message": "gone"})] * 5,
+        "no reply",
+        "an error instead of a reply: gone, 5 times in a row",
+    ),
     "prose": ([completion("A maple.")], "unparsable", "no JSON object"),
     "a list": ([completion([{"type": "text", "text": "A maple."}])], "unparsable", "no JSON"),
     "a wrong name": ([says("Aser", "Aser rubrum")], "not in taxonomy", "near: 'Acer'"),
@@ -282,13 +292,28 @@ def test_a_spent_limit_is_passed_by_the_workers_at_most(bench: Bench) -> None:
 
 def test_a_limit_without_counted_tokens_is_no_limit(bench: Bench) -> None:
     bench.photos("Acer rubrum", "Acer rubrum")
-    server = ChatServer(otherwise=completion("{}", tokens=False))
+    server = ChatServer(otherwise=completion("{}", usage=None))
     prices = {"price_per_million_input": 1.0, "price_per_million_output": 1.0}
     with pytest.raises(ConfigError, match="does not say how many tokens"):
         bench.run(server, max_cost=1.0, **prices)
     assert server.requests == 1
     found = bench.run(server, **prices)
     assert found.metrics["tokens"]["answers_without_count"] == 2
+
+
+@pytest.mark.parametrize("odd", [12.5, "12", [], -1, 10**20, True])
+def test_an_odd_count_keeps_the_answer_and_no_limit(bench: Bench, odd: object) -> None:
+    bench.photos("Acer rubrum", "Acer rubrum")
+    usage = {"prompt_tokens": odd, "completion_tokens": 10}
+    server = ChatServer(otherwise=says("Acer", "Acer rubrum", usage=usage))
+    prices = {"price_per_million_input": 1.0, "price_per_million_output": 1.0}
+    with pytest.raises(ConfigError, match="does not say how many tokens"):
+        bench.run(server, max_cost=1.0, **prices)
+    found = bench.run(server, rows="parquet", **prices)
+    assert server.requests == 2
+    assert found.metrics["outcomes"]["named"] == 2
+    assert found.metrics["tokens"] == {"input": 0, "output": 20, "answers_without_count": 2}
+    assert [row["input_tokens"] for row in pq.read_table(found.rows).to_pylist()] == [None] * 2
 
 
 def test_the_key_is_in_no_file_log_or_message(

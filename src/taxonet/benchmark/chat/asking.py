@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from threading import Lock
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import httpx2
 
 from taxonet.benchmark.chat.endpoints import Endpoint
+from taxonet.benchmark.chat.failures import words_of_failure
 from taxonet.benchmark.chat.pace import Pace
 from taxonet.benchmark.chat.questions import Question, Reply, UnusableReplyError, shortened
 from taxonet.benchmark.chat.waiting import back_off_seconds, retry_after_seconds
@@ -157,7 +158,10 @@ class Asker:
             content = json.loads(body)
         except (ValueError, RecursionError):
             raise UnusableReplyError("a reply that is no JSON") from None
-        reply = self._endpoint.wire.reply(content)
+        try:
+            reply = self._endpoint.wire.reply(content)
+        except UnusableReplyError as error:  # it may hold the server's words
+            raise UnusableReplyError(self._clean(str(error))) from None
         return Reply(
             self._endpoint.without_key(reply.text),
             None if reply.refusal is None else self._clean(reply.refusal),
@@ -167,12 +171,12 @@ class Asker:
         )
 
     def _its_words(self, body: bytes) -> str:
-        """Return what an error says of itself, in the form that both protocols give it."""
+        """Return what an error says of itself, after a colon; nothing if it says nothing."""
         try:
-            message: Any = json.loads(body)["error"]["message"]
-        except (ValueError, RecursionError, LookupError, TypeError):
-            return ""
-        return f": {self._clean(str(message))}"
+            said = words_of_failure(json.loads(body))
+        except (ValueError, RecursionError):
+            said = None
+        return "" if said is None else f": {self._clean(said)}"
 
     def _clean(self, text: str) -> str:
         # First without the key: a cut through its middle would leave half of it.
