@@ -846,7 +846,10 @@ _CHAT = (
         "benchmark/chat/test_asking.py",
         ("self._pace.hold(seconds)", "pass"),
         ("UnusableReplyError(self._clean(str(error)))", "UnusableReplyError(str(error))"),
-        ("if time.monotonic() > latest:", "if False:"),
+        ("late = time.monotonic() > latest", "late = False"),
+        ("if late:", "if time.monotonic() > latest:"),
+        ("if has_answered:", "if False:"),
+        ("                self._has_answered = True\n            return", "            return"),
         ("follow_redirects=False", "follow_redirects=True"),
         ("trust_env=not endpoint.is_local", "trust_env=True"),
         ("                self._failed_in_a_row = 0\n", "                pass\n"),
@@ -854,6 +857,11 @@ _CHAT = (
             "shortened(self._endpoint.without_key(text))",
             "self._endpoint.without_key(shortened(text))",
         ),
+    ),
+    *_of(
+        "benchmark/chat/answering.py",
+        "benchmark/chat/test_run.py",
+        ("self._asker.note_earlier_answer()", "pass"),
     ),
     *_of(
         "benchmark/chat/photos.py",

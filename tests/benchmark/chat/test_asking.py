@@ -127,6 +127,14 @@ def test_a_reply_that_drips_is_silence_in_the_end() -> None:
     assert asked.server.requests == 2
 
 
+def test_a_whole_reply_is_kept_though_its_end_was_late() -> None:
+    # Neither silence is too long, but both together are.
+    late = Act(says("Rosa", None).body, pause_seconds=0.7, pause_within_seconds=0.7)
+    asked = ask(late, timeout_seconds=1.2)
+    assert '"Rosa"' in asked.reply.text
+    assert asked.server.requests == 1
+
+
 def test_repeated_requests_are_counted_as_requests() -> None:
     server, timer = ChatServer([fails(503)], says("Acer", None)), Timer()
     pace = Pace(6, sleep=timer.sleep, now=lambda: timer.now)
@@ -153,6 +161,37 @@ def test_what_the_endpoint_refuses_is_not_asked_again(status: int) -> None:
 def test_what_every_question_would_meet_ends_the_run(status: int, step: str) -> None:
     with pytest.raises(ConfigError, match=f"The endpoint answered {status} .*: no such.*{step}"):
         ask(fails(status, "no such thing"))
+
+
+def test_a_403_is_of_one_photo_once_there_was_an_answer() -> None:
+    no = fails(403, "flagged")
+    server = ChatServer([says("Acer", None), *[no] * 5])
+    with (
+        serving(server) as address,
+        Asker(Endpoint(address, "openai"), Pace(), timeout_seconds=5) as asker,
+    ):
+        asker.ask(QUESTION)
+        for _ in range(4):
+            with pytest.raises(NoReplyError, match="answered 403 Forbidden: flagged"):
+                asker.ask(QUESTION)
+        with pytest.raises(DataError, match=r"5 photos in a row got no reply.*flagged"):
+            asker.ask(QUESTION)
+    assert server.requests == 6
+
+
+def test_an_earlier_answer_tells_as_much_and_forgets_no_failure() -> None:
+    server = ChatServer(otherwise=fails(403, "flagged"))
+    with (
+        serving(server) as address,
+        Asker(Endpoint(address, "openai"), Pace(), timeout_seconds=5) as asker,
+    ):
+        for _ in range(4):
+            asker.note_earlier_answer()
+            with pytest.raises(NoReplyError, match="flagged"):
+                asker.ask(QUESTION)
+        asker.note_earlier_answer()
+        with pytest.raises(DataError, match="5 photos in a row"):
+            asker.ask(QUESTION)
 
 
 def test_a_redirection_is_not_followed() -> None:

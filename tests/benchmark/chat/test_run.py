@@ -111,6 +111,36 @@ def test_a_refused_key_stops_the_run_and_keeps_what_was_done(bench: Bench) -> No
     assert bench.rows()["outcome"].tolist() == ["named"] * 4
 
 
+def test_a_photo_that_a_filter_refuses_is_a_row(bench: Bench) -> None:
+    bench.photos(*["Acer rubrum"] * 3)
+    server = ChatServer([MAPLE, fails(403, "flagged")], MAPLE)
+    bench.run(server)
+    rows = bench.rows()
+    assert rows["outcome"].tolist() == ["named", "no reply", "named"]
+    assert rows["reason"][1] == "the endpoint answered 403 Forbidden: flagged"
+    bench.run(server)
+    assert server.requests == 3
+
+
+def test_an_answer_of_an_earlier_call_tells_a_filter_from_a_bad_key(bench: Bench) -> None:
+    bench.photos(*["Acer rubrum"] * 3)
+    with pytest.raises(ConfigError, match="401"):
+        bench.run(ChatServer([MAPLE, fails(401)]))
+    bench.run(ChatServer([fails(403)], MAPLE))
+    assert bench.rows()["outcome"].tolist() == ["named", "no reply", "named"]
+
+
+def test_before_any_answer_a_403_ends_the_run_and_names_the_photo(bench: Bench) -> None:
+    bench.photos(*["Acer rubrum"] * 2)
+    server = ChatServer([fails(403, "no entry")], MAPLE)
+    wanted = r"403 Forbidden: no entry\. Check the key's.*filter.*refused this one photo, .*00\.png"
+    with pytest.raises(ConfigError, match=wanted):
+        bench.run(server)
+    assert server.requests == 1
+    bench.run(server)  # nothing was kept of it
+    assert bench.rows()["outcome"].tolist() == ["named", "named"]
+
+
 def test_rows_say_what_is_true_and_what_was_named(bench: Bench) -> None:
     bench.photos("Acer rubrum", "Acer rubrum", "Acer", "Rosa canina", "Rosa canina")
     script = [MAPLE, says("Acer", "Acer saccharum"), MAPLE, says("Acer", None), says(None, None)]
@@ -329,7 +359,7 @@ def test_the_key_is_in_no_file_log_or_message(
         completion(f"the key is {KEY}"),
         fails(400, f"with {KEY}"),
         completion(None, refusal=KEY),
-        fails(403, f"{KEY} may not"),
+        fails(401, f"{KEY} may not"),
     ]
     messages = []
     for protocol in ("openai", "gemini"):
@@ -343,7 +373,7 @@ def test_the_key_is_in_no_file_log_or_message(
         for path, headers, body in server.asked:
             assert KEY in headers.pop(header)
             assert KEY not in path + json.dumps([headers, body])
-    assert any("403 Forbidden: [key] may not" in message for message in messages)
+    assert any("401 Unauthorized: [key] may not" in message for message in messages)
     shown = capfd.readouterr()
     for text in (*messages, caplog.text, shown.out, shown.err):
         assert KEY not in text
