@@ -874,6 +874,7 @@ _CHAT = (
     *_of(
         "benchmark/chat/beside.py",
         "benchmark/chat/test_run.py",
+        ("if not classifier.class_counts.any():", "if False:"),
         ("first += len(batch.names)", "first += 0"),
         ("if row not in batch.broken]", "if True]"),
         ("own.path_text(node)", "own.names[node]"),

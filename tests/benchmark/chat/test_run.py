@@ -18,10 +18,13 @@ from taxonet.benchmark.chat import OUTCOMES, benchmark_chat
 from taxonet.benchmark.chat.photos import photo_to_send
 from taxonet.classifier import TaxonClassifier
 from taxonet.errors import ConfigError, DataError
+from taxonet.recipes.verbs import ZeroShotConfig
 from taxonet.taxonomy import Taxonomy
-from tests.benchmark.chat.conftest import Bench
+from taxonet.training import zero_shot
+from tests.benchmark.chat.conftest import TAXA, Bench
 from tests.chat_server import Act, ChatServer, completion, fails, says, serving
 from tests.helpers import CLASS_NODES, ragged_taxonomy, save_photo, tiny_parts
+from tests.tiny_clip import tiny_clip
 
 KEY = "sk-a-very-secret-key"
 MAPLE = says("Acer", "Acer rubrum")
@@ -479,6 +482,28 @@ def test_a_classifier_names_the_same_photos_beside(bench: Bench) -> None:
     assert again.metrics["classifier"] == classifier
     with pytest.raises(DataError, match=r"6 of 6 taxa of the classifier are not in the taxonomy"):
         bench.run(server, **given | {"taxonomy": bench.taxonomy})
+
+
+def test_a_classifier_made_of_names_stands_beside_without_groups(bench: Bench) -> None:
+    made = ZeroShotConfig(
+        model=tiny_clip(bench.folder / "clip"),
+        weights="none",
+        taxonomy=bench.taxonomy,
+        out=bench.folder / "classifier",
+    )
+    classifier = TaxonClassifier.load(zero_shot(made).classifier, device="cpu")
+    species = [name for _, name in TAXA]
+    bench.photos(*species, "Acer")
+    given = {"taxonomy": None, "classifier": made.out, "device": "cpu"}
+    found = bench.run(ChatServer(otherwise=MAPLE), **given).metrics
+    # A genus is no class of its own.
+    assert (found["photos"]["matched_images"], found["photos"]["dropped_images"]) == (4, 1)
+    named = classifier.predict([bench.folder / f"images/{n:02}.png" for n in range(4)])["species"]
+    right = [one == other for one, other in zip(named, species, strict=True)]
+    assert found["classifier"]["species"]["macro_recall"] == pytest.approx(sum(right) / 4)
+    assert found["chat"]["species"]["macro_recall"] == pytest.approx(1 / 4)
+    for side in ("chat", "classifier"):
+        assert "shot_groups" not in found[side]["genus"] | found[side]["species"]
 
 
 def test_a_classifier_may_know_two_genera_of_one_name(bench: Bench) -> None:
