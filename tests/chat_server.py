@@ -9,6 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 from typing import Any
 
+TOKENS = {"prompt_tokens": 1000, "completion_tokens": 10}
+
 
 @dataclass(frozen=True)
 class Act:
@@ -20,6 +22,7 @@ class Act:
         headers: More headers.
         missing: Bytes that Content-Length promises and that never come.
         pause_seconds: Silence before the answer.
+        pause_within_seconds: Silence between the headers and the body.
         drip_seconds: Silence after each byte.
     """
 
@@ -28,6 +31,7 @@ class Act:
     headers: dict[str, str] = field(default_factory=dict)
     missing: int = 0
     pause_seconds: float = 0.0
+    pause_within_seconds: float = 0.0
     drip_seconds: float = 0.0
 
 
@@ -58,14 +62,27 @@ def says(genus: str | None, species: str | None, **more: Any) -> Act:
 
 
 def completion(
-    content: Any, *, finish: str = "stop", refusal: str | None = None, tokens: bool = True
+    content: Any,
+    *,
+    finish: Any = "stop",
+    refusal: str | None = None,
+    error: Any = None,
+    usage: Any = TOKENS,
 ) -> Act:
-    """Return a chat completion with any content: 1,000 tokens in, 10 out."""
+    """Return a chat completion with any content, and with what gateways make of one.
+
+    Args:
+        content: What the model says.
+        finish: Why it stopped.
+        refusal: Its own refusal.
+        error: What went wrong after the status had been sent.
+        usage: The count of tokens.
+    """
     message = {"role": "assistant", "content": content, "refusal": refusal}
-    found: dict[str, Any] = {"choices": [{"message": message, "finish_reason": finish}]}
-    if tokens:
-        found["usage"] = {"prompt_tokens": 1000, "completion_tokens": 10}
-    return Act(json.dumps(found).encode())
+    choice = {"message": message, "finish_reason": finish}
+    if error is not None:
+        choice["error"] = error
+    return Act(json.dumps({"choices": [choice], "usage": usage}).encode())
 
 
 def fails(status: int, message: str = "no", **more: Any) -> Act:
@@ -109,6 +126,7 @@ def _answer(request: BaseHTTPRequestHandler, server: ChatServer) -> None:
             request.send_header(name, value)
         request.send_header("Content-Length", str(len(act.body) + act.missing))
         request.end_headers()
+        time.sleep(act.pause_within_seconds)
         if act.drip_seconds == 0:
             request.wfile.write(act.body)
             return

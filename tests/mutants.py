@@ -795,8 +795,29 @@ _CHAT = (
     *_of(
         "benchmark/chat/gemini.py",
         "benchmark/chat/test_protocols.py",
-        ("+ (usage.thoughts or 0)", ""),
+        ("(usage.candidates, usage.thoughts)", "(usage.candidates,)"),
         ("usage.prompt is None", "usage.candidates is None"),
+        ("None if None in parts", "0 if None in parts"),
+        ("(failure := words_of_failure(content)) is not None", "False"),
+    ),
+    *_of(
+        "benchmark/chat/openai.py",
+        "benchmark/chat/test_protocols.py",
+        ("or words_of_failure(choice)", ""),
+        ("words_of_failure(content) or ", ""),
+        ('choice.get("finish_reason") == "error"', "False"),
+    ),
+    *_of(
+        "benchmark/chat/failures.py",
+        "benchmark/chat/test_protocols.py",
+        ("or not (error := content.get(", "or (error := content.get("),
+    ),
+    *_of(
+        "benchmark/chat/lenient.py",
+        "benchmark/chat/test_protocols.py",
+        ("strict=True, ", ""),
+        ("ge=0, ", ""),
+        ("2**53\n", "2**63\n"),
     ),
     *_of(
         "benchmark/chat/names.py",
@@ -824,7 +845,11 @@ _CHAT = (
         "benchmark/chat/asking.py",
         "benchmark/chat/test_asking.py",
         ("self._pace.hold(seconds)", "pass"),
-        ("if time.monotonic() > latest:", "if False:"),
+        ("UnusableReplyError(self._clean(str(error)))", "UnusableReplyError(str(error))"),
+        ("late = time.monotonic() > latest", "late = False"),
+        ("if late:", "if time.monotonic() > latest:"),
+        ("if has_answered:", "if False:"),
+        ("                self._has_answered = True\n            return", "            return"),
         ("follow_redirects=False", "follow_redirects=True"),
         ("trust_env=not endpoint.is_local", "trust_env=True"),
         ("                self._failed_in_a_row = 0\n", "                pass\n"),
@@ -832,6 +857,11 @@ _CHAT = (
             "shortened(self._endpoint.without_key(text))",
             "self._endpoint.without_key(shortened(text))",
         ),
+    ),
+    *_of(
+        "benchmark/chat/answering.py",
+        "benchmark/chat/test_run.py",
+        ("self._asker.note_earlier_answer()", "pass"),
     ),
     *_of(
         "benchmark/chat/photos.py",
@@ -844,6 +874,7 @@ _CHAT = (
     *_of(
         "benchmark/chat/beside.py",
         "benchmark/chat/test_run.py",
+        ("if not classifier.class_counts.any():", "if False:"),
         ("first += len(batch.names)", "first += 0"),
         ("if row not in batch.broken]", "if True]"),
         ("own.path_text(node)", "own.names[node]"),

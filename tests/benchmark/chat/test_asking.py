@@ -66,7 +66,9 @@ PASSING = {
     "a cut stream": Act(b'{"choices": [', missing=500),
     "an empty body": Act(b""),
     "no JSON": Act(b"<html>Bad gateway</html>"),
-    "another form": Act(b'{"error": {"message": "overloaded"}}'),
+    "another form": Act(b'{"choices": [{}]}'),
+    "an error within a 200": Act(b'{"error": {"message": "overloaded"}}'),
+    "an error of the choice": completion("", finish="error", error={"message": "gone"}),
     "a list": Act(b"[1, 2]"),
     "no choice": Act(b'{"choices": []}'),
     "deep nesting": Act(b"[" * 100_000),
@@ -125,6 +127,14 @@ def test_a_reply_that_drips_is_silence_in_the_end() -> None:
     assert asked.server.requests == 2
 
 
+def test_a_whole_reply_is_kept_though_its_end_was_late() -> None:
+    # Neither silence is too long, but both together are.
+    late = Act(says("Rosa", None).body, pause_seconds=0.7, pause_within_seconds=0.7)
+    asked = ask(late, timeout_seconds=1.2)
+    assert '"Rosa"' in asked.reply.text
+    assert asked.server.requests == 1
+
+
 def test_repeated_requests_are_counted_as_requests() -> None:
     server, timer = ChatServer([fails(503)], says("Acer", None)), Timer()
     pace = Pace(6, sleep=timer.sleep, now=lambda: timer.now)
@@ -151,6 +161,37 @@ def test_what_the_endpoint_refuses_is_not_asked_again(status: int) -> None:
 def test_what_every_question_would_meet_ends_the_run(status: int, step: str) -> None:
     with pytest.raises(ConfigError, match=f"The endpoint answered {status} .*: no such.*{step}"):
         ask(fails(status, "no such thing"))
+
+
+def test_a_403_is_of_one_photo_once_there_was_an_answer() -> None:
+    no = fails(403, "flagged")
+    server = ChatServer([says("Acer", None), *[no] * 5])
+    with (
+        serving(server) as address,
+        Asker(Endpoint(address, "openai"), Pace(), timeout_seconds=5) as asker,
+    ):
+        asker.ask(QUESTION)
+        for _ in range(4):
+            with pytest.raises(NoReplyError, match="answered 403 Forbidden: flagged"):
+                asker.ask(QUESTION)
+        with pytest.raises(DataError, match=r"5 photos in a row got no reply.*flagged"):
+            asker.ask(QUESTION)
+    assert server.requests == 6
+
+
+def test_an_earlier_answer_tells_as_much_and_forgets_no_failure() -> None:
+    server = ChatServer(otherwise=fails(403, "flagged"))
+    with (
+        serving(server) as address,
+        Asker(Endpoint(address, "openai"), Pace(), timeout_seconds=5) as asker,
+    ):
+        for _ in range(4):
+            asker.note_earlier_answer()
+            with pytest.raises(NoReplyError, match="flagged"):
+                asker.ask(QUESTION)
+        asker.note_earlier_answer()
+        with pytest.raises(DataError, match="5 photos in a row"):
+            asker.ask(QUESTION)
 
 
 def test_a_redirection_is_not_followed() -> None:
@@ -205,6 +246,8 @@ def test_a_server_that_repeats_the_key_does_not_spread_it() -> None:
         ask(fails(401, "x" * 190 + KEY), key=KEY)
     assert KEY[:6] not in str(refused.value)
     assert ask(completion(f"{KEY} is a maple"), key=KEY).reply.text == "[key] is a maple"
+    with pytest.raises(NoReplyError, match=r"reply: \[key\] may not, 5 times"):
+        ask(*[completion("", error={"message": f"{KEY} may not"})] * 5, key=KEY)
     refused_reply = ask(completion(None, refusal=f"not for {KEY}"), key=KEY).reply
     assert refused_reply.refusal == "not for [key]"
     refused_reply = ask(completion(None, refusal="x" * 190 + KEY), key=KEY).reply

@@ -25,7 +25,7 @@ def manifest(path: Path, *labels: str, **columns: list[str]) -> Path:
 
 def test_truth_is_known_down_to_where_the_label_reaches(tmp_path: Path) -> None:
     path = manifest(tmp_path / "p.csv", "dog rose", "bramble", "birch", "strange", "Rosa gallica")
-    found = photos_to_judge(path, TREE, split="test", train_counts=None)
+    found = photos_to_judge(path, TREE, split="test", known=None)
     assert found.table.frame["image"].tolist() == ["0.jpg", "1.jpg", "4.jpg"]
     assert [TREE.names[node] for node in found.truth["genus"]] == ["Rosa", "Rubus", "Rosa"]
     assert found.truth["species"].tolist() == [
@@ -44,21 +44,20 @@ def test_one_split_is_judged_and_another_is_counted(tmp_path: Path) -> None:
     counts = counts_of_photos(path, TREE)
     assert counts.sum() == 2
     assert counts[TREE.find("Rosa canina")[0]] == 1
-    found = photos_to_judge(path, TREE, split="test", train_counts=counts)
+    found = photos_to_judge(path, TREE, split="test", known=np.flatnonzero(counts))
     assert found.table.frame["image"].tolist() == ["1.jpg"]  # no bramble was trained on
     assert found.facts["dropped_images"] == 1
     with pytest.raises(DataError, match="'val'"):
-        photos_to_judge(path, TREE, split="val", train_counts=None)
+        photos_to_judge(path, TREE, split="val", known=None)
 
 
 def test_nothing_to_judge_or_to_count_is_said(tmp_path: Path) -> None:
     path = manifest(tmp_path / "p.csv", "birch", "strange")
     with pytest.raises(DataError, match="of 2 photos none has a genus of the taxonomy"):
-        photos_to_judge(path, TREE, split="test", train_counts=None)
-    counts = np.zeros(len(TREE), dtype=np.int64)
-    counts[TREE.find("Rosa canina")[0]] = 1
-    with pytest.raises(DataError, match="with training photos"):
-        photos_to_judge(path, TREE, split="test", train_counts=counts)
+        photos_to_judge(path, TREE, split="test", known=None)
+    known = np.array(TREE.find("Rosa canina"))
+    with pytest.raises(DataError, match="and a taxon that is a class or has training photos"):
+        photos_to_judge(path, TREE, split="test", known=known)
     with pytest.raises(DataError, match="no label of these training photos"):
         counts_of_photos(manifest(tmp_path / "q.csv", "strange"), TREE)
 

@@ -69,6 +69,55 @@ def test_openai_replies() -> None:
     assert openai({}, None) == Reply("")
 
 
+FAILED = {"code": 502, "message": "overloaded"}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"error": FAILED}, "overloaded"),
+        ({"error": "busy", "choices": None}, "busy"),
+        ({"error": {"code": 502}}, "does not say why"),
+        ({"error": {"message": ["odd"]}}, "does not say why"),
+        ({"choices": [{"message": {"content": "Ac"}, "error": FAILED}]}, "overloaded"),
+        ({"choices": [{"finish_reason": "error", "error": FAILED}]}, "overloaded"),
+        (
+            {"choices": [{"message": {"content": "Ac"}, "finish_reason": "error"}]},
+            "the model did not finish",
+        ),
+    ],
+)
+def test_an_error_in_place_of_a_reply_of_openai(content: Any, said: str) -> None:
+    with pytest.raises(UnusableReplyError, match=f"an error instead of a reply: .*{said}"):
+        OpenAIProtocol().reply(content)
+
+
+def test_an_empty_error_is_none() -> None:
+    choice = {"message": {"content": "Acer"}, "error": {}}
+    assert OpenAIProtocol().reply({"choices": [choice], "error": ""}) == Reply("Acer")
+
+
+ODD_COUNTS: list[Any] = [12.5, 7.0, "7", [7], {}, True, -1, 2**53 + 1, 10**20]
+
+
+@pytest.mark.parametrize("odd", ODD_COUNTS)
+def test_an_odd_count_of_openai_is_none_and_the_answer_stays(odd: Any) -> None:
+    usage = {"prompt_tokens": odd, "completion_tokens": 3}
+    assert openai({"content": "Acer"}, usage=usage) == Reply("Acer", output_tokens=3)
+    usage = {"prompt_tokens": 2**53, "completion_tokens": odd}
+    assert openai({"content": "Acer"}, usage=usage) == Reply("Acer", input_tokens=2**53)
+
+
+@pytest.mark.parametrize("odd", [7, "many", [1], 1.5])
+def test_an_odd_usage_or_finish_loses_no_answer(odd: Any) -> None:
+    assert openai({"content": "Acer"}, usage=odd) == Reply("Acer")
+    good = {"content": {"parts": [{"text": "Acer"}]}}
+    assert gemini(good, usageMetadata=odd) == Reply("Acer")
+    if odd != "many":
+        assert openai({"content": "Acer"}, odd) == Reply("Acer")
+        assert gemini({**good, "finishReason": odd}) == Reply("Acer")
+
+
 def gemini(*candidates: dict[str, Any], **more: Any) -> Reply:
     return GeminiProtocol().reply({"candidates": candidates, **more})
 
@@ -86,6 +135,24 @@ def test_gemini_replies() -> None:
     blocked = GeminiProtocol().reply({"promptFeedback": feedback, "usageMetadata": usage})
     assert "OTHER" in str(blocked.refusal)
     assert (blocked.input_tokens, blocked.output_tokens) == (7, 0)
+
+
+@pytest.mark.parametrize("odd", ODD_COUNTS)
+def test_an_odd_count_of_gemini_is_none_and_the_answer_stays(odd: Any) -> None:
+    good = {"content": {"parts": [{"text": "Acer"}]}}
+    usage = {"promptTokenCount": 7, "candidatesTokenCount": 3, "thoughtsTokenCount": 20}
+    assert gemini(good, usageMetadata={**usage, "promptTokenCount": odd}) == Reply("Acer")
+    for part in ("candidatesTokenCount", "thoughtsTokenCount"):
+        found = gemini(good, usageMetadata={**usage, part: odd})
+        assert found == Reply("Acer", input_tokens=7)
+    nothing = {**usage, "thoughtsTokenCount": None}
+    assert gemini(good, usageMetadata=nothing) == Reply("Acer", None, False, 7, 3)
+
+
+def test_an_error_in_place_of_a_reply_of_gemini() -> None:
+    for content in ({"error": FAILED}, {"error": FAILED, "candidates": []}):
+        with pytest.raises(UnusableReplyError, match="an error instead of a reply: overloaded"):
+            GeminiProtocol().reply(content)
 
 
 @pytest.mark.parametrize(

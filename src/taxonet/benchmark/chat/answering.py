@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
-from taxonet.benchmark.chat.asking import Asker, NoReplyError
+from taxonet.benchmark.chat.asking import Asker, ForbiddenError, NoReplyError
 from taxonet.benchmark.chat.budget import Budget
 from taxonet.benchmark.chat.cache import AnswerCache, Finished
 from taxonet.benchmark.chat.parsing import Naming, ReplyReader
@@ -14,6 +14,8 @@ from taxonet.benchmark.chat.photos import photo_to_send
 from taxonet.benchmark.chat.questions import Question
 from taxonet.data.decoding import BrokenImage
 from taxonet.data.table import ImageTable
+from taxonet.errors import ConfigError
+from taxonet.files import readable_path
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,15 @@ class Answering:
         except BrokenImage as error:
             return AnsweredPhoto(Naming("unreadable", reason=error.reason))
         digest = question.digest
-        with self._locks.setdefault(digest, Lock()):
-            finished = self._finished(question, digest)
+        try:
+            with self._locks.setdefault(digest, Lock()):
+                finished = self._finished(question, digest)
+        except ForbiddenError as error:
+            photo = readable_path(self._table.name(row))
+            raise ConfigError(
+                f"{error} Or a filter of the endpoint refused this one photo, {photo}: if others "
+                "are answered without it, leave it out."
+            ) from None
         if finished.reply is None:
             return AnsweredPhoto(Naming("no reply", reason=finished.failure), digest)
         self._budget.add(digest, finished.reply)
@@ -125,7 +134,7 @@ class Answering:
         """
         with suppress(BrokenImage):
             digest = self._question(row).digest
-            kept = self._cache.get(digest)
+            kept = self._kept(digest)
             if kept is not None and kept.reply is not None:
                 self._budget.add(digest, kept.reply)
 
@@ -137,7 +146,7 @@ class Answering:
         return self._asked_as.question(jpeg)
 
     def _finished(self, question: Question, digest: str) -> Finished:
-        stored = self._cache.get(digest)
+        stored = self._kept(digest)
         if stored is not None and (stored.reply is not None or not self._retry_failed):
             return stored
         self._budget.require_room()
@@ -147,3 +156,10 @@ class Answering:
             finished = Finished(failure=str(error))
         self._cache.put(digest, finished)
         return finished
+
+    def _kept(self, digest: str) -> Finished | None:
+        kept = self._cache.get(digest)
+        if kept is not None and kept.reply is not None:
+            # Else a photo that a filter refuses would end each call that begins with it.
+            self._asker.note_earlier_answer()
+        return kept

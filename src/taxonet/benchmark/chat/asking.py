@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from threading import Lock
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import httpx2
 
 from taxonet.benchmark.chat.endpoints import Endpoint
+from taxonet.benchmark.chat.failures import words_of_failure
 from taxonet.benchmark.chat.pace import Pace
 from taxonet.benchmark.chat.questions import Question, Reply, UnusableReplyError, shortened
 from taxonet.benchmark.chat.waiting import back_off_seconds, retry_after_seconds
@@ -21,13 +22,17 @@ ATTEMPTS = 5
 FAILURES_IN_A_ROW = 5
 _LONGEST_HOLD_SECONDS = 300.0
 _LARGEST_REPLY_BYTES = 8 << 20
-# What every other question would meet as well: no key or money, no permission, no such model.
-_HOPELESS = {401, 402, 403, 404}
+# What every other question would meet as well: no key, no money, no such model.
+_HOPELESS = {401, 402, 404}
 _MAY_PASS = {408, 409, 425, 429}
 
 
 class NoReplyError(Exception):
     """A question that got no reply; the message says why, for the photo's row."""
+
+
+class ForbiddenError(ConfigError):
+    """A 403 where nothing was answered before: of the key, or of a filter and this one photo."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +49,15 @@ class Asker:
 
     A question is asked up to five times, with growing waits, where the cause may pass: statuses
     408, 409, 425, 429 and 5xx, a broken connection, silence, and replies of another form than the
-    protocol's. No redirection is followed, since the key would go along.
+    protocol's. No redirection is followed, since the key would go along. A 403 ends the run as one
+    of the key, unless the endpoint has answered before: then it is of one photo.
 
     Args:
         endpoint: Where questions go.
         pace: What all waits go through.
-        timeout_seconds: Longest time from sending a question to the end of its reply.
+        timeout_seconds: Longest silence while a question is sent or a reply is waited for. Once it
+            has passed since sending, no more is taken of a body that goes on; headers that come
+            bit by bit are not bounded as a whole.
         seed: Key of the waits.
 
     Use it within a ``with`` block.
@@ -69,6 +77,7 @@ class Asker:
         )
         self._lock = Lock()
         self._failed_in_a_row = 0
+        self._has_answered = False
 
     def __enter__(self) -> Self:
         return self
@@ -86,6 +95,7 @@ class Asker:
 
         Raises:
             NoReplyError: There is none, and other questions may fare better.
+            ForbiddenError: The endpoint refuses the key, or this photo before any other.
             ConfigError: The endpoint refuses the key, the model or the address.
             DataError: Several questions in a row got no reply, or the endpoint wants a long rest.
             StoppedError: The run is to end.
@@ -101,14 +111,22 @@ class Asker:
             self._pace.pause(back_off_seconds(attempt, seed=self._seed, digest=question.digest))
             attempt += 1
 
+    def note_earlier_answer(self) -> None:
+        """Take note that the endpoint answered well in an earlier call: the key was good."""
+        with self._lock:
+            self._has_answered = True
+
     def _ask_once(self, question: Question) -> Reply:
         answer = self._send(question)
         if answer.status == HTTPStatus.OK:
             reply = self._read(answer.body)
             with self._lock:
                 self._failed_in_a_row = 0
+                self._has_answered = True
             return reply
         said = f"the endpoint answered {_status_text(answer.status)}{self._its_words(answer.body)}"
+        if answer.status == HTTPStatus.FORBIDDEN:
+            raise self._forbidden(said)
         if answer.status in _HOPELESS or 300 <= answer.status < 400:
             raise ConfigError(_why_hopeless(answer.status, said))
         if answer.status not in _MAY_PASS and answer.status < 500:
@@ -125,18 +143,19 @@ class Asker:
         body = json.dumps(self._endpoint.wire.request(question)).encode()
         address = self._endpoint.address(question.model)
         latest = time.monotonic() + self._timeout_seconds
-        pieces, size = [], 0
+        pieces, size, late = [], 0, False
         try:
             with self._client.stream(
                 "POST", address, content=body, headers=self._endpoint.headers()
             ) as response:
                 for piece in response.iter_bytes():
+                    if late:  # a body that was whole, however late, would have ended
+                        raise UnusableReplyError(self._silence)
                     pieces.append(piece)
                     size += len(piece)
                     if size > _LARGEST_REPLY_BYTES:
                         raise UnusableReplyError("the reply does not end")
-                    if time.monotonic() > latest:
-                        raise UnusableReplyError(self._silence)
+                    late = time.monotonic() > latest
                 return _Answer(
                     response.status_code, b"".join(pieces), response.headers.get("Retry-After")
                 )
@@ -157,7 +176,10 @@ class Asker:
             content = json.loads(body)
         except (ValueError, RecursionError):
             raise UnusableReplyError("a reply that is no JSON") from None
-        reply = self._endpoint.wire.reply(content)
+        try:
+            reply = self._endpoint.wire.reply(content)
+        except UnusableReplyError as error:  # it may hold the server's words
+            raise UnusableReplyError(self._clean(str(error))) from None
         return Reply(
             self._endpoint.without_key(reply.text),
             None if reply.refusal is None else self._clean(reply.refusal),
@@ -167,12 +189,12 @@ class Asker:
         )
 
     def _its_words(self, body: bytes) -> str:
-        """Return what an error says of itself, in the form that both protocols give it."""
+        """Return what an error says of itself, after a colon; nothing if it says nothing."""
         try:
-            message: Any = json.loads(body)["error"]["message"]
-        except (ValueError, RecursionError, LookupError, TypeError):
-            return ""
-        return f": {self._clean(str(message))}"
+            said = words_of_failure(json.loads(body))
+        except (ValueError, RecursionError):
+            said = None
+        return "" if said is None else f": {self._clean(said)}"
 
     def _clean(self, text: str) -> str:
         # First without the key: a cut through its middle would leave half of it.
@@ -187,6 +209,14 @@ class Asker:
                 "the same command goes on after them."
             )
         self._pace.hold(seconds)
+
+    def _forbidden(self, said: str) -> NoReplyError | DataError | ForbiddenError:
+        """Return what a 403 means: a key that has had answers is good, so it is the photo then."""
+        with self._lock:
+            has_answered = self._has_answered
+        if has_answered:
+            return self._given_up(said)
+        return ForbiddenError(_why_hopeless(HTTPStatus.FORBIDDEN, said))
 
     def _given_up(self, reason: str) -> NoReplyError | DataError:
         """Count a question without a reply; several in a row mean that more would be in vain."""

@@ -10,11 +10,11 @@ from taxonet.progress import Progress
 from taxonet.taxonomy import Taxonomy, match_labels
 
 
-def counts_of_classifier(classifier: TaxonClassifier, taxonomy: Taxonomy) -> IntArray:
-    """Return the training photos of each node itself, ``(n,)``.
+def classes_in_tree(classifier: TaxonClassifier, taxonomy: Taxonomy) -> IntArray:
+    """Return the node of each class, ``(c,)``.
 
     Args:
-        classifier: Its classes have counts.
+        classifier: Has c classes.
         taxonomy: The tree that is judged by, in which all classes have to be.
 
     Raises:
@@ -25,12 +25,29 @@ def counts_of_classifier(classifier: TaxonClassifier, taxonomy: Taxonomy) -> Int
     if report.problems:
         raise DataError(
             f"{len(report.problems)} of {len(paths)} taxa of the classifier are not in the "
-            f"taxonomy (first: {report.problems[0]}): give the one that it was trained with, or "
+            f"taxonomy (first: {report.problems[0]}): give the one that it was made with, or "
             "leave --taxonomy out."
         )
+    return np.array([match.nodes[0] for match in report.matches], dtype=np.int64)
+
+
+def counts_of_classifier(
+    classifier: TaxonClassifier, classes: IntArray, taxonomy: Taxonomy
+) -> IntArray | None:
+    """Return the training photos of each node itself, ``(n,)``.
+
+    Args:
+        classifier: Its classes have counts.
+        classes: The node of each of them, ``(c,)``.
+        taxonomy: The tree, n nodes.
+
+    Returns:
+        The counts; None where the classifier knows taxa by their names and has seen no photo.
+    """
+    if not classifier.class_counts.any():
+        return None
     counts = np.zeros(len(taxonomy), dtype=np.int64)
-    nodes = [match.nodes[0] for match in report.matches]
-    np.add.at(counts, nodes, classifier.class_counts)
+    np.add.at(counts, classes, classifier.class_counts)
     return counts
 
 

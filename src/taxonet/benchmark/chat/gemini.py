@@ -2,11 +2,13 @@
 
 from base64 import b64encode
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 from urllib.parse import quote
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
+from taxonet.benchmark.chat.failures import words_of_failure
+from taxonet.benchmark.chat.lenient import Lenient, TokenCount
 from taxonet.benchmark.chat.questions import Question, Reply, UnusableReplyError
 from taxonet.errors import ConfigError
 
@@ -25,23 +27,27 @@ class _Content(BaseModel):
 
 class _Candidate(BaseModel):
     content: _Content = _Content()
-    finish_reason: str | None = Field(None, alias="finishReason")
+    finish_reason: Annotated[str | None, Lenient] = Field(None, alias="finishReason")
 
 
 class _Feedback(BaseModel):
     block_reason: str | None = Field(None, alias="blockReason")
 
 
+# A count of 0 is left out of the reply, or null in that of a gateway.
+_PartCount = Annotated[TokenCount, BeforeValidator(lambda value: 0 if value is None else value)]
+
+
 class _Usage(BaseModel):
-    prompt: int | None = Field(None, alias="promptTokenCount")
-    candidates: int | None = Field(None, alias="candidatesTokenCount")
-    thoughts: int | None = Field(None, alias="thoughtsTokenCount")
+    prompt: TokenCount = Field(None, alias="promptTokenCount")
+    candidates: _PartCount = Field(0, alias="candidatesTokenCount")
+    thoughts: _PartCount = Field(0, alias="thoughtsTokenCount")
 
 
 class _Response(BaseModel):
     candidates: list[_Candidate] = []
     feedback: _Feedback = Field(_Feedback(blockReason=None), alias="promptFeedback")
-    usage: _Usage | None = Field(None, alias="usageMetadata")
+    usage: Annotated[_Usage | None, Lenient] = Field(None, alias="usageMetadata")
 
 
 class GeminiProtocol:
@@ -98,8 +104,11 @@ class GeminiProtocol:
         """Read a reply.
 
         Raises:
-            UnusableReplyError: It has no candidate and says not why, or is of another form.
+            UnusableReplyError: It has no candidate and says not why, is of another form, or is a
+                failure of the server that comes with the status of a good reply.
         """
+        if (failure := words_of_failure(content)) is not None:
+            raise UnusableReplyError(f"an error instead of a reply: {failure}")
         try:
             response = _Response.model_validate(content)
         except ValidationError as error:
@@ -125,8 +134,9 @@ def _refusal(reason: str | None) -> str | None:
 
 
 def _tokens(usage: _Usage | None) -> dict[str, int | None]:
-    """Thoughts are billed as output, and counted apart; a count of 0 is left out of the reply."""
+    """Thoughts are billed as output, and counted apart."""
     if usage is None or usage.prompt is None:
         return {}
-    output = (usage.candidates or 0) + (usage.thoughts or 0)
+    parts = (usage.candidates, usage.thoughts)
+    output = None if None in parts else sum(part or 0 for part in parts)
     return {"input_tokens": usage.prompt, "output_tokens": output}

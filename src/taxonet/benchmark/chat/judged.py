@@ -50,7 +50,7 @@ def require_levels(taxonomy: Taxonomy) -> None:
 
 
 def photos_to_judge(
-    path: Path, taxonomy: Taxonomy, *, split: str, train_counts: IntArray | None
+    path: Path, taxonomy: Taxonomy, *, split: str, known: IntArray | None
 ) -> JudgedPhotos:
     """Open labelled photos and find their true taxa.
 
@@ -58,8 +58,8 @@ def photos_to_judge(
         path: The photos; with splits, those of ``split`` are taken.
         taxonomy: The tree.
         split: A split.
-        train_counts: Training photos of each node itself, ``(n,)``. Photos of taxa without any
-            are left out, as `evaluate` leaves them out. None takes all.
+        known: Nodes of the taxa that a classifier has as classes or would have, ``(c,)``. Photos of
+            others are left out, as `evaluate` leaves them out. None takes all.
 
     Raises:
         DataError: The photos cannot be opened, or none is left.
@@ -67,14 +67,13 @@ def photos_to_judge(
     table = open_images(path)
     if table.split_counts():
         table = table.split(split)
-    known = np.arange(1, len(taxonomy)) if train_counts is None else np.flatnonzero(train_counts)
-    photos = match_photos(table, taxonomy, known)
+    photos = match_photos(table, taxonomy, np.arange(1, len(taxonomy)) if known is None else known)
     truth = {rank: taxonomy.ancestor_at_rank(photos.nodes, rank) for rank in LEVELS}
     judged = truth["genus"] >= 0
     if not judged.any():
         raise DataError(
             f"{path}: of {len(table)} photos none has a genus of the taxonomy"
-            + ("" if train_counts is None else " with training photos")
+            + ("" if known is None else " and a taxon that is a class or has training photos")
             + ". `taxonet data inspect` shows which labels match what."
         )
     return JudgedPhotos(

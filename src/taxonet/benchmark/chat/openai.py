@@ -2,10 +2,12 @@
 
 from base64 import b64encode
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ValidationError
 
+from taxonet.benchmark.chat.failures import words_of_failure
+from taxonet.benchmark.chat.lenient import Lenient, TokenCount
 from taxonet.benchmark.chat.questions import Question, Reply, UnusableReplyError
 
 
@@ -20,17 +22,17 @@ class _Message(BaseModel):
 
 class _Choice(BaseModel):
     message: _Message
-    finish_reason: str | None = None
+    finish_reason: Annotated[str | None, Lenient] = None
 
 
 class _Usage(BaseModel):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: TokenCount = None
+    completion_tokens: TokenCount = None
 
 
 class _Completion(BaseModel):
     choices: list[_Choice]
-    usage: _Usage | None = None
+    usage: Annotated[_Usage | None, Lenient] = None
 
 
 class OpenAIProtocol:
@@ -77,8 +79,11 @@ class OpenAIProtocol:
         """Read a reply.
 
         Raises:
-            UnusableReplyError: It has no choice, or is of another form.
+            UnusableReplyError: It has no choice, is of another form, or is a failure of the server
+                that comes with the status of a good reply.
         """
+        if (failure := _failure(content)) is not None:
+            raise UnusableReplyError(f"an error instead of a reply: {failure}")
         try:
             completion = _Completion.model_validate(content)
         except ValidationError as error:
@@ -96,6 +101,22 @@ class OpenAIProtocol:
             input_tokens=usage.prompt_tokens,
             output_tokens=usage.completion_tokens,
         )
+
+
+def _failure(content: object) -> str | None:
+    """Return why there is no answer, of the whole or of its choice; None where there is one.
+
+    A gateway that has begun to send a 200 has no other place for what goes wrong later.
+    """
+    match content:
+        case {"choices": [dict(choice), *_]}:
+            pass
+        case _:
+            choice = {}
+    said = words_of_failure(content) or words_of_failure(choice)
+    if said is None and choice.get("finish_reason") == "error":
+        return "the model did not finish"
+    return said
 
 
 def _text(content: str | list[_Part] | None) -> str:

@@ -10,7 +10,7 @@ _CUT_AT = 200  # characters of a server's own words in a reason
 
 
 class UnusableReplyError(Exception):
-    """A reply that is not of the form that the protocol promises; the message says why."""
+    """A reply of another form than the protocol promises, or an error instead; it says which."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,11 @@ import numpy as np
 
 from taxonet.benchmark.chat.answering import AnsweredPhoto, Answering, AskedAs
 from taxonet.benchmark.chat.asking import Asker
-from taxonet.benchmark.chat.beside import counts_of_classifier, named_by_classifier
+from taxonet.benchmark.chat.beside import (
+    classes_in_tree,
+    counts_of_classifier,
+    named_by_classifier,
+)
 from taxonet.benchmark.chat.budget import Budget
 from taxonet.benchmark.chat.cache import AnswerCache
 from taxonet.benchmark.chat.endpoints import PROTOCOLS, Endpoint, key_from_environment
@@ -130,7 +134,7 @@ def _prepare(config: ChatConfig) -> _Prepared:
     classifier = _classifier(config)
     taxonomy = _taxonomy(config, classifier)
     require_levels(taxonomy)
-    counts = _train_counts(config, classifier, taxonomy)
+    known, counts = _known_taxa(config, classifier, taxonomy)
     species = sorted({taxonomy.names[node] for node in taxonomy.at_rank("species").tolist()})
     return _Prepared(
         endpoint=endpoint,
@@ -145,7 +149,7 @@ def _prepare(config: ChatConfig) -> _Prepared:
         ),
         taxonomy=taxonomy,
         synonyms=Synonyms() if config.synonyms is None else Synonyms.from_table(config.synonyms),
-        photos=photos_to_judge(config.images, taxonomy, split=config.split, train_counts=counts),
+        photos=photos_to_judge(config.images, taxonomy, split=config.split, known=known),
         train_counts=None if counts is None else below(counts, taxonomy),
         classifier=classifier,
     )
@@ -181,14 +185,20 @@ def _taxonomy(config: ChatConfig, classifier: TaxonClassifier | None) -> Taxonom
     return classifier.taxonomy
 
 
-def _train_counts(
+def _known_taxa(
     config: ChatConfig, classifier: TaxonClassifier | None, taxonomy: Taxonomy
-) -> IntArray | None:
+) -> tuple[IntArray | None, IntArray | None]:
+    """Return the nodes that are judged, ``(c,)``, and the training photos of each node, ``(n,)``.
+
+    None stands for all nodes, and for no counts.
+    """
     if classifier is not None:
-        return counts_of_classifier(classifier, taxonomy)
+        classes = classes_in_tree(classifier, taxonomy)
+        return classes, counts_of_classifier(classifier, classes, taxonomy)
     if config.train_images is not None:
-        return counts_of_photos(config.train_images, taxonomy)
-    return None
+        counts = counts_of_photos(config.train_images, taxonomy)
+        return np.flatnonzero(counts), counts
+    return None, None
 
 
 def _ask_all(

@@ -76,7 +76,11 @@ class ChatConfig(TaxonomySource):
     requests_per_minute: float | None = Field(
         None, gt=0, description="Most requests a minute, repeated ones included."
     )
-    timeout_seconds: PositiveFloat = Field(120.0, description="Longest time for a reply.")
+    timeout_seconds: PositiveFloat = Field(
+        120.0,
+        description="Longest silence of the endpoint; a reply that is still being sent this long "
+        "after the question is given up, too.",
+    )
     price_per_million_input: float | None = Field(
         None, ge=0, description="Price of a million input tokens, in any currency."
     )
