@@ -19,7 +19,7 @@ from taxonet.training.taxon_names import (
     start_head_at,
     text_tower,
 )
-from tests.small_set import config
+from tests.small_set import SPECIES, config
 
 TREE = Taxonomy.from_edges([("life", "Rosa"), ("life", "Acer"), ("Rosa", "Rosa canina")])
 TEMPLATES = ("a photo of a {name}", "{name}")
@@ -86,6 +86,19 @@ def test_taxa_that_read_the_same(tiny_clips: dict[str, Path], tmp_path: Path) ->
     long = "word " * 20 + "{name}"
     with pytest.raises(ConfigError, match=r"all 24 taxa read the same .*Choose shorter templates"):
         TaxonNames.of(tower, DEEP, WordsRecipe(templates=(long,)))
+
+
+def test_training_says_it_before_it_starts(
+    photos: Path, tiny_clips: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "common.csv"
+    path.write_text(f"name,common_name\n{SPECIES[0]},rose\n")
+    words = f"words={{names: common, common_names: {path}}}"
+    backbone = f"model.backbone=clip:{tiny_clips['vit']}"
+    train(config(photos, tmp_path / "run", backbone, words, "epochs=1"), show_progress=True)
+    said, _, _ = capsys.readouterr().err.partition("training: ")
+    assert "1 of " in said
+    assert f"taxa have a common name in {path}; the others" in said
 
 
 def test_common_names_of_other_taxa(tiny_clips: dict[str, Path], tmp_path: Path) -> None:

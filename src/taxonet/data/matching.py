@@ -145,10 +145,8 @@ def deepest_known(taxonomy: Taxonomy, class_nodes: NDArray[np.int64]) -> NDArray
         ['root', 'root', 'Rosa', 'R. canina', 'Rosa']
     """
     spans = np.zeros(len(taxonomy), dtype=bool)
-    spans[class_nodes] = True
+    spans[taxonomy.spanned_by(class_nodes)[1]] = True
     found = np.arange(len(taxonomy))
-    for level in reversed(taxonomy.level_slices[1:]):
-        np.logical_or.at(spans, taxonomy.parent[level], spans[level])
     for level in taxonomy.level_slices[1:]:
         found[level] = np.where(spans[level], found[level], found[taxonomy.parent[level]])
     return found

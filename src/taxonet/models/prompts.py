@@ -92,6 +92,7 @@ def _shorten(paths: list[tuple[str, ...]], templates: Sequence[str], fits: Fits)
     while waiting:
         texts = [text for node in waiting for text in _sentences(templates, " ".join(paths[node]))]
         fit = np.reshape(np.asarray(fits(texts)), (len(waiting), -1)).all(axis=1)
-        for node in np.asarray(waiting)[~fit].tolist():
+        too_long = np.asarray(waiting)[~fit].tolist()
+        for node in too_long:
             paths[node] = paths[node][1:]
-        waiting = [node for node in np.asarray(waiting)[~fit].tolist() if len(paths[node]) > 1]
+        waiting = [node for node in too_long if len(paths[node]) > 1]
