@@ -99,8 +99,6 @@ class RowTraining:
         self.rates = rates(recipe, self.steps).to(device)
         self.done = torch.zeros((), dtype=torch.int64, device=device)  # steps, of all epochs
         self.ladder = torch.arange(recipe.batch_size, device=device)
-        self.shift = torch.tensor(self.objective.mean, device=device).view(-1, 1, 1)
-        self.spread = torch.tensor(self.objective.std, device=device).view(-1, 1, 1)
         drawn = len(images.train_images) * (1 if self.plan.twin is None else 2)
         self.pixels = torch.zeros(
             (drawn, *images.train_images.shape[1:]), dtype=torch.uint8, device=device
@@ -168,7 +166,7 @@ class RowTraining:
 
     def look(self, pixels: Tensor) -> Output:
         """Run the network on uint8 images, in the chosen precision and layout."""
-        images = (pixels.float() / 255 - self.shift) / self.spread
+        images = self.network.normalise(pixels)
         with self.autocast():
             layout = images.contiguous(memory_format=self._memory_format)
             embedding = self.network.backbone(layout)

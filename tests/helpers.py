@@ -68,16 +68,19 @@ def tiny_parts(
 ) -> ClassifierParts:
     """Return a classifier of random features whose class k looks like the photo of seed k."""
     classes = len(class_nodes)
-    network = build_network(backbone="resnet32", head=head, classes=classes, seed=0)
+    preprocessing = Preprocessing(
+        image_size=SIZE, fit="crop", mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)
+    )
+    network = build_network(
+        backbone="resnet32", head=head, classes=classes, seed=0, colours=preprocessing
+    )
     loss = "am_softmax" if head == "cosine" else "cross_entropy"
     parts = ClassifierParts(
         network=network,
         taxonomy=ragged_taxonomy() if taxonomy is None else taxonomy,
         class_nodes=np.array(class_nodes),
         class_counts=np.arange(1, classes + 1),
-        preprocessing=Preprocessing(
-            image_size=SIZE, fit="crop", mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)
-        ),
+        preprocessing=preprocessing,
         calibration=Calibration(),
         recipe=Recipe(
             model=ModelRecipe.model_validate(

@@ -199,7 +199,7 @@ _MODELS = (
     *_of(
         "evaluation/adaptation.py",
         "classifier/test_crops.py",
-        ("yield normalise(crop,", "yield normalise(images,"),
+        ("yield from crops_of(images,", "yield from crops_of(images[:1],"),
     ),
 )
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from taxonet.classifier import Preprocessing, ScoredBatch, TaxonClassifier, fingerprint
 from taxonet.data.table import ImageTable
-from taxonet.data.transforms import normalise, plain
+from taxonet.data.transforms import plain
 from taxonet.evaluation.adaptation import adapt_to_photos
 from taxonet.inference import adapt_batch_norm
 from taxonet.recipes import PartChoice
@@ -49,11 +49,11 @@ def crops(image: Image.Image) -> torch.Tensor:
 @torch.no_grad()
 def test_scores_and_embeddings_are_means_over_crops(head: str) -> None:
     classifier = five(head)
-    network, colours = classifier.network, classifier.parts.preprocessing
+    network = classifier.network
     images = [photo(seed) for seed in range(3)]
     found = score(classifier, images, 64)
     for row, image in enumerate(images):
-        output = network(normalise(crops(image), colours.mean, colours.std))
+        output = network(crops(image))
         torch.testing.assert_close(found.embedding[row], output.embedding.mean(0))
         torch.testing.assert_close(found.logits[row], network.head.scale * output.scores.mean(0))
 
@@ -110,9 +110,8 @@ def test_batch_norm_adapts_to_what_the_network_sees(tmp_path: Path) -> None:
     rows = [save_photo(tmp_path / f"{seed}.png", seed).name for seed in range(6)]
     table = ImageTable(pd.DataFrame({"image": rows, "taxon": "Rubus"}), root=tmp_path)
     classifier = five()
-    colours = classifier.parts.preprocessing
     seen = torch.stack([crops(photo(seed)) for seed in range(6)], dim=1)
-    batches = [normalise(crop, colours.mean, colours.std) for crop in seen]
+    batches = list(seen)
     expected = adapt_batch_norm(classifier.network, batches).state_dict()
     found = adapt_to_photos(classifier, table).network.state_dict()
     for key, one in expected.items():

@@ -17,7 +17,6 @@ from taxonet.data import (
     ImageTable,
     TailExtension,
     in_order,
-    make_loader,
     stream_batches,
 )
 from taxonet.data.transforms import augmix, crop_flip, plain
@@ -60,7 +59,7 @@ def assert_equal(one: list[Batch], other: list[Batch]) -> None:
 
 
 def test_good_images_are_stacked_and_broken_ones_listed(dataset: ImageDataset) -> None:
-    first, second, third = make_loader(dataset, in_order(10, 4))
+    first, second, third = dataset.batches(in_order(10, 4))
     assert first.rows.tolist() == [0, 1, 2]
     assert first.broken == [Broken(3, "not an image file of a known kind")]
     assert second.rows.tolist() == [4, 5, 6]
@@ -73,7 +72,7 @@ def test_good_images_are_stacked_and_broken_ones_listed(dataset: ImageDataset) -
 
 
 def test_a_batch_of_broken_images_is_empty(dataset: ImageDataset) -> None:
-    (batch,) = make_loader(dataset, [[Draw(3, 0, "plain"), Draw(7, 0, "plain")]])
+    (batch,) = dataset.batches([[Draw(3, 0, "plain"), Draw(7, 0, "plain")]])
     assert batch.images.shape == (0, 3, SIZE, SIZE)
     assert batch.images.dtype == torch.uint8
     assert batch.rows.dtype == torch.int64
@@ -84,7 +83,7 @@ def test_workers_make_no_difference(dataset: ImageDataset) -> None:
     tail = TailExtension(extra=2, probability=0.5, tail_shots=99)
     plan = BatchPlan([0] * 10, batch_size=3, seed=0, tail=tail)
     none, one, two = (
-        list(make_loader(dataset, plan.batches(1), workers=workers)) for workers in (0, 1, 2)
+        list(dataset.batches(plan.batches(1), workers=workers)) for workers in (0, 1, 2)
     )
     assert any(batch.part.any() for batch in none)
     assert_equal(none, one)
@@ -93,8 +92,8 @@ def test_workers_make_no_difference(dataset: ImageDataset) -> None:
 
 def test_an_image_looks_the_same_in_any_batch(dataset: ImageDataset) -> None:
     draws = [Draw(row, 2, "train") for row in (0, 1, 2, 4)]
-    (together,) = make_loader(dataset, [draws])
-    alone = list(make_loader(dataset, [[draw] for draw in reversed(draws)]))
+    (together,) = dataset.batches([draws])
+    alone = list(dataset.batches([[draw] for draw in reversed(draws)]))
     assert torch.equal(together.images, torch.cat([batch.images for batch in reversed(alone)]))
 
 
@@ -106,14 +105,14 @@ def test_views_epochs_and_numbers_differ(dataset: ImageDataset) -> None:
         Draw(0, 0, "tail", part=1),
         Draw(0, 0, "tail", 1, part=1),
     ]
-    (batch,) = make_loader(dataset, [draws])
+    (batch,) = dataset.batches([draws])
     assert batch.part.tolist() == [0, 0, 0, 1, 1]
     assert len({image.numpy().tobytes() for image in batch.images}) == 5
 
 
 def test_the_global_random_state_is_left_alone(dataset: ImageDataset) -> None:
     before = torch.random.get_rng_state()
-    list(make_loader(dataset, [[Draw(0, 0, "train")]]))
+    list(dataset.batches([[Draw(0, 0, "train")]]))
     assert torch.equal(torch.random.get_rng_state(), before)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from taxonet.data import BrokenImage, keyed, normalise
+from taxonet.data import BrokenImage, keyed
 from taxonet.data.transforms import augmix, crop_flip, none, plain
 from taxonet.registry import TRANSFORMS
 
@@ -85,12 +85,6 @@ def test_none_refuses_another_size() -> None:
     assert none(16)(image) is image
     with pytest.raises(BrokenImage, match=r"20 x 16 pixels, .* 16 x 16"):
         none(16)(noise(16, 20))
-
-
-def test_normalise_by_hand() -> None:
-    images = torch.tensor([[0, 255], [51, 102], [255, 0]], dtype=torch.uint8).view(1, 3, 1, 2)
-    done = normalise(images, (0.5, 0.2, 0.0), (0.5, 0.2, 2.0))
-    torch.testing.assert_close(done.view(3, 2), torch.tensor([[-1.0, 1.0], [0.0, 1.0], [0.5, 0.0]]))
 
 
 def test_all_transforms_travel_to_workers() -> None:

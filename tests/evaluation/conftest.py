@@ -63,7 +63,13 @@ def tree_parts(loss: str) -> ClassifierParts:
     parts = tiny_parts("linear")
     recipe = parts.recipe.model_copy(update={"loss": PartChoice(name=loss)})
     reading = reading_of(recipe, parts.taxonomy, parts.class_nodes, np.array(COUNTS))
-    network = build_network(backbone="resnet32", head="linear", classes=reading.columns, seed=0)
+    network = build_network(
+        backbone="resnet32",
+        head="linear",
+        classes=reading.columns,
+        seed=0,
+        colours=parts.preprocessing,
+    )
     return replace(parts, network=network, recipe=recipe, class_counts=np.array(COUNTS))
 
 

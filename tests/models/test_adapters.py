@@ -35,7 +35,8 @@ def build(backbone: str, folder: Path, adapter: Adapter | None = None, seed: int
 
 def pictures(backbone: str, count: int = 4) -> Tensor:
     side = 160 if backbone == "test_vit" else 32
-    return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(1))
+    noise = torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(1))
+    return 255 * noise  # pixel values
 
 
 def random_(module: nn.Module, *, seed: int = 2) -> None:

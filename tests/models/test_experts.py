@@ -76,7 +76,7 @@ def test_scores_are_the_average_of_single_networks(head: str) -> None:
         parts |= {name: expert.get_submodule(name) for name in ("stage2", "stage3")}
         for name, part in parts.items():
             single.get_submodule(name).load_state_dict(part.state_dict())
-        singles.append(own(single(images())))
+        singles.append(own(single(network.normalise(images()))))
     expected = (singles[0] + singles[1] + singles[2]) / 3
     output = network(images())
     torch.testing.assert_close(output.scores, expected, rtol=1e-4, atol=1e-5)
@@ -281,7 +281,7 @@ def test_given_weights_go_into_every_expert(tmp_path: Path) -> None:
         weights_file=tmp_path / "weights.safetensors",
     ).eval()
     output = network(images())
-    expected = given.eval()(images()).repeat(1, 2)
+    expected = given.eval()(network.normalise(images())).repeat(1, 2)
     torch.testing.assert_close(output.embedding, expected, rtol=1e-4, atol=1e-5)
     assert isinstance(network.head, ExpertHeads)
     one, other = network.head.expert_scores(output.embedding)

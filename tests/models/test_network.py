@@ -13,7 +13,7 @@ def test_scores_are_the_head_on_the_embedding() -> None:
     network = build().eval()
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     output = network(images)
-    assert torch.equal(output.embedding, network.backbone(images))
+    assert torch.equal(output.embedding, network.backbone(network.normalise(images)))
     assert torch.equal(output.scores, network.head(output.embedding))
     assert output.scores.shape == (2, 7)
 

@@ -93,7 +93,7 @@ def test_the_head_starts_at_the_names(head: str, loss: str, photos: Path, tmp_pa
     torch.testing.assert_close(objective.network.head.weight.detach(), read)
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        seen = towers.image.eval()(images)
+        seen = towers.image.eval()(objective.network.normalise(images))
         torch.testing.assert_close(objective.network.eval().embed(images), seen)
 
 

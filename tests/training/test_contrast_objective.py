@@ -32,7 +32,7 @@ def of(*changes: str, method: str = "bcl") -> ContrastObjective:
 def test_it_is_the_weighted_sum_of_both_losses() -> None:
     one = of("contrast.weight=0.7", "contrast.classification_weight=3.0")
     loss, images = step(one)
-    output = one.look(images)
+    output = one.network(images)
     classified = one.loss(output.scores[:6], TARGET)
     sphere = F.normalize(one.project_features(output.embedding), dim=1)
     views = torch.stack((sphere[6:12], sphere[12:]), dim=1)
@@ -45,7 +45,7 @@ def test_it_is_the_weighted_sum_of_both_losses() -> None:
 def test_the_first_view_alone_is_classified() -> None:
     one = of("contrast.weight=0.0", "contrast.classification_weight=1.0")
     loss, images = step(one)
-    torch.testing.assert_close(loss, one.loss(one.look(images[:6]).scores, TARGET))
+    torch.testing.assert_close(loss, one.loss(one.network(images[:6]).scores, TARGET))
 
 
 @pytest.mark.parametrize("method", ["supcon", "hierarchical-supcon"])
@@ -53,7 +53,7 @@ def test_views_may_be_compared_with_one_another_alone(method: str) -> None:
     one = of("contrast.weight=1.0", "contrast.classification_weight=0.0", method=method)
     assert one.project_weights is None
     loss, images = step(one)
-    sphere = F.normalize(one.project_features(one.look(images).embedding), dim=1)
+    sphere = F.normalize(one.project_features(one.network(images).embedding), dim=1)
     views = torch.stack((sphere[6:12], sphere[12:]), dim=1)
     nodes = torch.tensor(toy_data().classes.class_nodes)[TARGET]
     direct = {

@@ -253,7 +253,8 @@ def test_scores_of_one_level_are_those_of_the_exported_towers(
     network: Network = classifier.parts.network
     pixels = torch.randn(1, 3, 32, 32)
     with torch.no_grad():
-        torch.testing.assert_close(model.encode_image(pixels), network.embed(pixels))
+        seen = model.encode_image(network.normalise(pixels))
+        torch.testing.assert_close(seen, network.embed(pixels))
         texts = open_clip.get_tokenizer(f"local-dir:{run / 'towers'}")(["a photo of a Acer rubrum"])
         text = model.encode_text(texts, normalize=True)[0]
         score = model.logit_scale.exp() * torch.nn.functional.normalize(embedding, dim=0) @ text

@@ -11,7 +11,6 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from taxonet.classifier.reading import TreeReading
-from taxonet.data.transforms import normalise
 from taxonet.errors import ConfigError
 from taxonet.losses.hierarchical import NameContrastLoss
 from taxonet.losses.image_text import Duplicates
@@ -25,7 +24,6 @@ from tests.helpers import CLASS_NODES, ragged_taxonomy
 from tests.tiny_clip import SIDE_PX
 
 every_treatment = pytest.mark.parametrize("duplicates", get_args(Duplicates))
-MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 KEY = ("step", 0, 3, 7, 0)
 #: Of leaves at three depths and of classes at inner nodes; some come twice.
 TARGET = torch.tensor([0, 3, 3, 2, 5, 1, 4])
@@ -78,8 +76,6 @@ def make(tiny_clips: dict[str, Path]) -> Make:
         return ImageTextObjective(
             network,
             TreeLoss(reading),
-            mean=MEAN,
-            std=STD,
             names=names,
             chunk=chunk,
             accelerator=Accelerator(cpu=True),
@@ -126,7 +122,7 @@ def test_it_is_the_loss_of_the_heads_scores(
     one = make(duplicates=duplicates, levels=levels)
     plain = make(duplicates=duplicates, levels=levels)
     assert isinstance(plain.loss, TreeLoss)
-    scores = plain.network(normalise(IMAGES, MEAN, STD)).scores
+    scores = plain.network(IMAGES).scores
     expected = plain.loss(scores, TARGET)
     torch.autograd.backward(expected)
     loss = run(one)
@@ -144,7 +140,7 @@ def test_the_gradient_reaches_the_text_tower_as_its_vectors_do_the_loss(make: Ma
     head, loss = head_of(plain.network), plain.loss
     assert isinstance(loss, TreeLoss)
     vectors = plain.tower(plain.tower.tokenize([group[0] for group in plain._names.texts]))
-    embedding = plain.network.embed(normalise(IMAGES, MEAN, STD))
+    embedding = plain.network.embed(IMAGES)
     scores = torch.func.functional_call(head, {"weight": vectors}, (embedding,))
     torch.autograd.backward(loss(scores, TARGET))
     assert_close(gradients(one), gradients(plain))

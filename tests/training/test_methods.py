@@ -161,7 +161,7 @@ def finish(recipe: Recipe, objective: Objective) -> None:
     choice, targets = recipe.second_stage.stage, np.repeat(np.arange(4), COUNTS)
     network = objective.network.eval()
     with torch.no_grad():
-        embeddings = objective.look(pictures(targets, "train")).embedding
+        embeddings = objective.network(pictures(targets, "train")).embedding
     network.head = SECOND_STAGES.build(choice.name, choice.options).fit(
         CachedEmbeddings(embeddings, torch.from_numpy(targets)),
         head=network.head,
@@ -176,7 +176,7 @@ def macro_recall(recipe: Recipe, objective: Objective) -> float:
     reading = reading_of(recipe, data.taxonomy, classes.class_nodes, classes.class_counts)
     objective.eval()
     with torch.no_grad():
-        scores = objective.look(pictures(targets, "test")).scores
+        scores = objective.network(pictures(targets, "test")).scores
         named = reading.class_probs(scores).argmax(dim=1).numpy()
     return float(np.mean([(named[targets == one] == one).mean() for one in range(4)]))
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from taxonet.losses import CrossEntropyLoss
-from taxonet.models import LinearHead, Network
+from taxonet.models import LinearHead, Network, Normalisation
 from taxonet.recipes import MixingRecipe
 from taxonet.training.objectives import MixingObjective
 
@@ -22,10 +22,8 @@ def objective(name: str, probability: float = 1.0) -> MixingObjective:
     head.load_state_dict({"weight": torch.tensor([[0.0], [1.0]]), "bias": torch.zeros(2)})
     recipe = MixingRecipe.model_validate({"name": name, "probability": probability})
     return MixingObjective(
-        Network(Brightness(), head),
+        Network(Brightness(), head, normalisation=Normalisation((0.0,) * 3, (1.0,) * 3)),
         CrossEntropyLoss([1, 1]),
-        mean=(0.0,) * 3,
-        std=(1.0,) * 3,
         mixing=recipe,
     )
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from taxonet.losses import AMSoftmaxLoss
-from taxonet.models import CosineHead, Network
+from taxonet.models import CosineHead, Network, Normalisation
 from taxonet.recipes import SelectionRecipe
 from taxonet.training import train
 from taxonet.training.objectives import ClassificationObjective
@@ -31,7 +31,9 @@ def objective_of(selection: SelectionRecipe | None) -> ClassificationObjective:
     head.load_state_dict({**head.state_dict(), "weight": torch.eye(2)})
     loss = AMSoftmaxLoss([1, 1], margin_cos=0.0, scale=1.0)
     return ClassificationObjective(
-        Network(Lengths(), head), loss, mean=(0.0,) * 3, std=(1.0,) * 3, selection=selection
+        Network(Lengths(), head, normalisation=Normalisation((0.0,) * 3, (1.0,) * 3)),
+        loss,
+        selection=selection,
     )
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from taxonet.errors import ConfigError
 from taxonet.losses import CrossEntropyLoss
-from taxonet.models import LinearHead, Network
+from taxonet.models import LinearHead, Network, Normalisation
 from taxonet.recipes import TransferRecipe
 from taxonet.training.covariance import ClassStatistics
 from taxonet.training.objectives import TransferObjective
@@ -38,10 +38,8 @@ def objective(**options: object) -> TransferObjective:
     torch.manual_seed(0)
     backbone = Features()
     return TransferObjective(
-        Network(backbone, LinearHead(2, 3)),
+        Network(backbone, LinearHead(2, 3), normalisation=Normalisation((0.0,) * 3, (1.0,) * 3)),
         CrossEntropyLoss([100, 50, 3]),
-        mean=(0.0,) * 3,
-        std=(1.0,) * 3,
         recipe=TransferRecipe.model_validate({"covariance": "full", **options}),
         layer=backbone.conv,
         statistics=ClassStatistics(3, 2),
@@ -110,7 +108,7 @@ def test_the_network_is_left_as_it_was() -> None:
     one = objective()
     run(one)
     assert not features_of(one).conv._forward_hooks
-    plain = one.network(IMAGES / 255).embedding
+    plain = one.network(IMAGES).embedding
     torch.testing.assert_close(plain, features_of(one).conv(IMAGES / 255).mean(dim=(2, 3)))
 
 

@@ -42,8 +42,6 @@ def validation_of(photos: Path, *, batch_size: int) -> Validation:
         # One class more than there are val photos of.
         reading=FlatReading(ragged_taxonomy(), np.array(CLASS_NODES)),
         batch_size=batch_size,
-        mean=(0.5,) * 3,
-        std=(0.25,) * 3,
         accelerator=Accelerator(cpu=True),
     )
 

@@ -25,7 +25,7 @@ from taxonet.classifier.source_prior import PriorChange
 from taxonet.data.crops import crops_of, side_to_crop
 from taxonet.data.decoding import ImageSource
 from taxonet.data.loading import stream_batches
-from taxonet.data.transforms import normalise, plain
+from taxonet.data.transforms import plain
 from taxonet.devices import pick_device
 from taxonet.errors import ConfigError, DataError
 from taxonet.files import readable_path
@@ -313,7 +313,7 @@ class TaxonClassifier:
         embeddings, logits = [], []
         # One crop at a time: five at once would need five times the memory.
         for crop in crops_of(images.to(self.device), image_size=size, crops=crops):
-            output = self.network(normalise(crop, preprocessing.mean, preprocessing.std))
+            output = self.network(crop)
             embeddings.append(output.embedding.float())
             logits.append(head.scale * output.scores.float())
         return _mean(embeddings).cpu(), _mean(logits).cpu()

@@ -129,6 +129,7 @@ def _read_network(folder: Path, settings: Settings, reading: Reading) -> Network
         experts=model.experts,
         head_options=reading.head_options(model.head),
         architecture=None if known is None else _read_architecture(folder, known),
+        colours=settings.preprocessing,
         adapter=adapter_of(model),
     )
     if settings.head is not None:

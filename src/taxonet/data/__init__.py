@@ -23,16 +23,15 @@ from taxonet.data.splitting import complete_splits, split_images
 from taxonet.data.table import SPLITS, UNKNOWN_SPLIT, ImageTable
 
 if TYPE_CHECKING:
-    from taxonet.data.loading import Batch, Broken, ImageDataset, make_loader, stream_batches
-    from taxonet.data.transforms import keyed, normalise
+    from taxonet.data.loading import Batch, BatchSource, Broken, ImageDataset, stream_batches
+    from taxonet.data.transforms import keyed
 
 _NEED_TORCH = {
     "Batch": "loading",
     "Broken": "loading",
     "ImageDataset": "loading",
     "keyed": "transforms",
-    "make_loader": "loading",
-    "normalise": "transforms",
+    "BatchSource": "loading",
     "stream_batches": "loading",
 }
 
@@ -41,6 +40,7 @@ __all__ = [
     "UNKNOWN_SPLIT",
     "Batch",
     "BatchPlan",
+    "BatchSource",
     "Broken",
     "BrokenImage",
     "ClassIndex",
@@ -59,8 +59,6 @@ __all__ = [
     "inspect_images",
     "keyed",
     "load_image",
-    "make_loader",
-    "normalise",
     "open_images",
     "pareto_profile",
     "shot_groups",

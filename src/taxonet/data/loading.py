@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -71,6 +71,19 @@ class Batch(NamedTuple):
         return Batch(self.images[kept], self.rows[kept], self.part[kept], self.broken)
 
 
+class BatchSource(Protocol):
+    """What training and validation draw from: photos, or embeddings that a store holds."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+    def name(self, row: int) -> str:
+        """Return the path or id of the image in a row."""
+
+    def batches(self, plan: Iterable[Sequence[Draw]], *, workers: int = 0) -> Iterator["Batch"]:
+        """Yield one `Batch` for each list of draws, in order."""
+
+
 class ImageDataset(Dataset[Sample | Broken]):
     """Reads, decodes and transforms the image of a draw.
 
@@ -97,6 +110,15 @@ class ImageDataset(Dataset[Sample | Broken]):
         """Return the path or id of the image in a row."""
         return self.table.name(row)
 
+    def batches(self, plan: Iterable[Sequence[Draw]], *, workers: int = 0) -> Iterator[Batch]:
+        """Yield one `Batch` for each list of draws, in order.
+
+        Args:
+            plan: Lists of draws, such as ``BatchPlan.batches(epoch)``; it may be a stream.
+            workers: Processes that read ahead; 0 reads in this one. The batches are the same.
+        """
+        return iter(_loader(self, plan, workers=workers))
+
     def __getitem__(self, draw: Draw) -> Sample | Broken:
         if draw.view not in self.views:
             raise ConfigError(
@@ -110,19 +132,6 @@ class ImageDataset(Dataset[Sample | Broken]):
         except BrokenImage as error:
             return Broken(draw.row, error.reason)
         return Sample(image, draw.row, draw.part)
-
-
-def make_loader(
-    dataset: ImageDataset, batches: Iterable[Sequence[Draw]], *, workers: int = 0
-) -> Iterator[Batch]:
-    """Yield one `Batch` for each list of draws, in order.
-
-    Args:
-        dataset: Reads the images.
-        batches: Lists of draws, such as ``plan.batches(epoch)``; it may be a stream.
-        workers: Processes that read ahead; 0 reads in this one. The batches are the same.
-    """
-    return iter(_loader(dataset, batches, workers=workers))
 
 
 def stream_batches(

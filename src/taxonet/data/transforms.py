@@ -1,10 +1,10 @@
 """What happens to a decoded image before the network sees it, by name.
 
 A transform maps a uint8 tensor ``(3, H, W)`` to a uint8 tensor ``(3, S, S)``. Pixels stay uint8
-until they are on the device, where `normalise` turns a whole batch to floats.
+until they are on the device, where the network normalises a whole batch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -36,27 +36,6 @@ def keyed(transform: Transform, image: Tensor, *key: int | str) -> Tensor:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(*key))
         return transform(image)
-
-
-def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    r"""Turn a batch of uint8 pixels to floats: $(x / 255 - mean) / std$.
-
-    Args:
-        images: ``(B, 3, H, W)`` uint8.
-        mean: Mean of each colour, 0 to 1.
-        std: Standard deviation of each colour, in the same unit.
-
-    Returns:
-        ``(B, 3, H, W)`` float32 on the same device.
-
-    Examples:
-        >>> white = torch.full((1, 3, 1, 1), 255, dtype=torch.uint8)
-        >>> normalise(white, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)).flatten().tolist()
-        [2.0, 2.0, 2.0]
-    """
-    shift = torch.tensor(mean, device=images.device).view(-1, 1, 1)  # (3, 1, 1)
-    spread = torch.tensor(std, device=images.device).view(-1, 1, 1)
-    return (images.float() / 255 - shift) / spread
 
 
 @TRANSFORMS.register("plain")

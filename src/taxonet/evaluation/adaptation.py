@@ -9,7 +9,7 @@ from taxonet.classifier import TaxonClassifier
 from taxonet.data.crops import crops_of, side_to_crop
 from taxonet.data.loading import stream_batches
 from taxonet.data.table import ImageTable
-from taxonet.data.transforms import normalise, plain
+from taxonet.data.transforms import plain
 from taxonet.evaluation.drawing import drawn_rows
 from taxonet.inference import adapt_batch_norm
 from taxonet.progress import Progress
@@ -55,8 +55,7 @@ def adapt_to_photos(
         )
         for given, batch in stream:
             images = batch.images.to(classifier.device)
-            for crop in crops_of(images, image_size=size, crops=crops):
-                yield normalise(crop, preprocessing.mean, preprocessing.std)
+            yield from crops_of(images, image_size=size, crops=crops)
             progress.advance(len(given))
 
     with Progress("gathering statistics", len(rows), shown=shown) as progress:

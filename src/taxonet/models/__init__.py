@@ -10,6 +10,7 @@ from taxonet.models.heads import CosineHead, Head, LinearHead
 from taxonet.models.layers import feature_layer
 from taxonet.models.level_head import LevelCosineHead
 from taxonet.models.network import Network, Output, build_network, keyed_weights
+from taxonet.models.normalisation import Normalisation
 from taxonet.models.prompts import NameForm, prompts
 from taxonet.models.prototype import PrototypeHead
 from taxonet.models.text_embeddings import embed_texts
@@ -27,6 +28,7 @@ __all__ = [
     "LinearHead",
     "NameForm",
     "Network",
+    "Normalisation",
     "Output",
     "Preprocessing",
     "PrototypeHead",

@@ -3,19 +3,32 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 
 from taxonet.errors import ConfigError
 from taxonet.models.adapters import Adapter
-from taxonet.models.backbones import build_backbone
+from taxonet.models.backbones import build_backbone, preprocessing
 from taxonet.models.clip import Architecture, ImageTower
 from taxonet.models.experts import ExpertBackbone, ExpertHeads
 from taxonet.models.heads import Head
+from taxonet.models.normalisation import Normalisation
 from taxonet.registry import HEADS
 from taxonet.seeds import seed_of
+
+
+class Colours(Protocol):
+    """Whatever says how a network normalises its pixels."""
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Mean of each of R, G, B, 0 to 1."""
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Standard deviation likewise."""
 
 
 class Output(NamedTuple):
@@ -31,11 +44,14 @@ class Output(NamedTuple):
 
 
 class Network(nn.Module):
-    """A backbone and the head on its embeddings.
+    """Normalisation, backbone, neck and head: pixels to embeddings and scores.
 
     Args:
-        backbone: Maps images ``(B, 3, H, W)`` to embeddings ``(B, d)``.
-        head: Maps embeddings to scores ``(B, c)``.
+        backbone: Maps normalised images ``(B, 3, H, W)`` to features ``(B, f)``.
+        head: Maps embeddings ``(B, d)`` to scores ``(B, c)``.
+        normalisation: Maps pixel values of 0 to 255 to what the backbone takes; None: the backbone
+            takes its inputs as they are.
+        neck: Maps features to embeddings; None: features are embeddings, and f is d.
 
     Examples:
         >>> from taxonet.models import LinearHead
@@ -45,22 +61,47 @@ class Network(nn.Module):
         ((2, 12), (2, 5))
     """
 
-    def __init__(self, backbone: nn.Module, head: Head) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: Head,
+        *,
+        normalisation: Normalisation | None = None,
+        neck: nn.Module | None = None,
+    ) -> None:
         super().__init__()
+        self.normalise: nn.Module = nn.Identity() if normalisation is None else normalisation
         self.backbone = backbone
+        self.neck: nn.Module = nn.Identity() if neck is None else neck
         self.head = head
         self._is_frozen = False
 
     def forward(self, images: Tensor) -> Output:
-        """Return embeddings and scores of normalised images ``(B, 3, H, W)``."""
+        """Return embeddings and scores of images ``(B, 3, H, W)``, pixel values of 0 to 255."""
         embedding = self.embed(images)
         return Output(embedding, self.head(embedding))
 
     def embed(self, images: Tensor) -> Tensor:
-        """Return the embeddings ``(B, d)`` of normalised images ``(B, 3, H, W)``."""
-        # Convolutions are a fifth faster on this layout, and it changes no value's meaning.
-        found: Tensor = self.backbone(images.contiguous(memory_format=torch.channels_last))
+        """Return the embeddings ``(B, d)`` of images ``(B, 3, H, W)``."""
+        embedding: Tensor = self.neck(self.features(images))
+        return embedding
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the features ``(B, f)`` that the backbone gives images ``(B, 3, H, W)``."""
+        pixels: Tensor = self.normalise(images)
+        if pixels.ndim == 4:
+            # Convolutions are a fifth faster on this layout, and it changes no value's meaning.
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+        found: Tensor = self.backbone(pixels)
         return found
+
+    def on_features(self) -> "Network":
+        """Return neck and head as a network of their own, whose inputs are features ``(B, f)``.
+
+        The weights are shared: what the one learns the other knows.
+        """
+        network = Network(nn.Identity(), self.head, neck=self.neck)
+        return network.train(self.training)
 
     def freeze_backbone(self, *, frozen: bool = True) -> None:
         """Leave the backbone as it is in training, its batch statistics too, or free it again."""
@@ -102,6 +143,7 @@ def build_network(
     pretrained: bool = False,
     weights_file: str | Path | None = None,
     architecture: Architecture | None = None,
+    colours: Colours | None = None,
     adapter: Adapter | None = None,
 ) -> Network:
     """Build a network whose random weights depend on the seed alone.
@@ -122,6 +164,7 @@ def build_network(
         pretrained: Start the backbone at timm's weights.
         weights_file: Start the backbone at the weights in this file.
         architecture: Of the CLIP model that the backbone is of, where it is known.
+        colours: Mean and standard deviation of the normalisation; None: what the backbone names.
         adapter: What is trained of the backbone, which is frozen otherwise; None: all of it.
 
     Raises:
@@ -151,7 +194,12 @@ def build_network(
         with keyed_weights("experts", seed):
             given = pretrained or weights_file is not None
             module = ExpertBackbone(module, experts, redraw=not given)
-    network = Network(module, heads[0] if experts == 1 else ExpertHeads(heads))
+    colours = preprocessing(backbone) if colours is None else colours
+    network = Network(
+        module,
+        heads[0] if experts == 1 else ExpertHeads(heads),
+        normalisation=Normalisation(colours.mean, colours.std),
+    )
     if adapter is not None:
         with keyed_weights("adapter", seed):
             network.adapt_backbone(adapter)

@@ -9,7 +9,6 @@ from taxonet.data.loading import ImageDataset
 from taxonet.data.samplers import ReversedSampler, Sampler
 from taxonet.data.sampling import BatchPlan, TailExtension
 from taxonet.models import Network
-from taxonet.models import preprocessing as colours_of
 from taxonet.recipes import Recipe, dump_recipe
 from taxonet.recipes.verbs import TrainConfig
 from taxonet.registry import SAMPLERS
@@ -64,7 +63,7 @@ def make_trainer(
             twin=twin_sampler(recipe),
             further_views=VIEWS if recipe.contrast is not None else (),
         ),
-        dataset=ImageDataset(
+        source=ImageDataset(
             table, training_views(recipe), image_size=recipe.model.image_size, seed=recipe.seed
         ),
         targets=targets,
@@ -99,7 +98,6 @@ def _validation(
     table, targets = data.split("val")
     if not len(table):
         return None
-    colours = colours_of(recipe.model.backbone)
     return Validation(
         ImageDataset(table, training_views(recipe), image_size=recipe.model.image_size),
         targets,
@@ -107,8 +105,6 @@ def _validation(
             recipe, data.taxonomy, data.classes.class_nodes, data.classes.class_counts
         ),
         batch_size=max(_SMALLEST_VAL_BATCH, recipe.batch_size),
-        mean=colours.mean,
-        std=colours.std,
         accelerator=accelerator,
         workers=workers,
     )

@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from taxonet.data.loading import Batch, ImageDataset, make_loader
+from taxonet.data.loading import Batch, BatchSource
 from taxonet.data.sampling import BatchPlan
 from taxonet.progress import Progress
 from taxonet.recipes import Recipe
@@ -58,8 +58,8 @@ class Trainer:
         objective: From a batch to a `StepOutput`; its ``network`` is what gets validated.
         recipe: Optimiser, schedule, epochs, precision, seed.
         plan: Which images each batch holds.
-        dataset: Reads and transforms the images of a draw.
-        targets: Class index of each row of the dataset's table, ``(N,)``.
+        source: Gives the images of a list of draws.
+        targets: Class index of each row of the source, ``(N,)``.
         validation: Judges the network at the end of an epoch; None keeps the last epoch.
         reweighting: Class weights that come late in training, or None.
         settings: Folder, resume, workers, limits.
@@ -72,14 +72,14 @@ class Trainer:
         *,
         recipe: Recipe,
         plan: BatchPlan,
-        dataset: ImageDataset,
+        source: BatchSource,
         targets: Tensor,
         validation: Validation | None,
         reweighting: Reweighting | None = None,
         settings: LoopSettings,
         accelerator: Accelerator,
     ) -> None:
-        self.recipe, self.plan, self.dataset = recipe, plan, dataset
+        self.recipe, self.plan, self.source = recipe, plan, source
         self.targets, self.validation, self.settings = targets, validation, settings
         self.reweighting, self.accelerator = reweighting, accelerator
         self.network, self._bare_objective = objective.network, objective
@@ -151,7 +151,7 @@ class Trainer:
         if self.position.step == 0:
             self._bare_objective.start_epoch(self.position.epoch)
         plan = self.plan.batches(self.position.epoch, self.position.step)
-        for batch in make_loader(self.dataset, plan, workers=self.settings.workers):
+        for batch in self.source.batches(plan, workers=self.settings.workers):
             self._note_broken(batch)
             if batch.broken and self._bare_objective.compares_views:
                 batch = batch.with_every_view()
@@ -176,7 +176,7 @@ class Trainer:
             key=key,
         )
         if not torch.isfinite(output.loss):
-            names = [self.dataset.name(row) for row in batch.rows.tolist()]
+            names = [self.source.name(row) for row in batch.rows.tolist()]
             raise not_finite(epoch=position.epoch + 1, batch=position.step + 1, images=names)
         self.updater.add(output.loss, step=position.step)
         return output
@@ -298,6 +298,6 @@ class Trainer:
 
     def _note_broken(self, batch: Batch) -> None:
         met, share = self.position.broken, self.settings.broken_share
-        met.update({self.dataset.name(one.row): one.reason for one in batch.broken})
-        if len(met) > share * len(self.dataset):
-            raise too_many_broken(list(met), images=len(self.dataset), share=share)
+        met.update({self.source.name(one.row): one.reason for one in batch.broken})
+        if len(met) > share * len(self.source):
+            raise too_many_broken(list(met), images=len(self.source), share=share)

@@ -23,8 +23,7 @@ from taxonet.data.table import ImageTable
 from taxonet.devices import pick_device
 from taxonet.errors import ConfigError, DataError
 from taxonet.files import atomic_folder, require_free, write_json, write_text
-from taxonet.models import Network
-from taxonet.models import preprocessing as colours_of
+from taxonet.models import Network, Normalisation
 from taxonet.recipes import Recipe, dump_recipe
 from taxonet.recipes.verbs import TrainConfig
 from taxonet.training.assembly import make_trainer
@@ -219,7 +218,8 @@ def _accelerator(device: str, *, precision: str) -> Accelerator:
 def _classifier(
     recipe: Recipe, data: TrainingData, network: Network, *, device: str
 ) -> TaxonClassifier:
-    colours = colours_of(recipe.model.backbone)
+    normalisation = network.normalise
+    assert isinstance(normalisation, Normalisation)  # `build_network` has seen to it
     parts = ClassifierParts(
         network=network,
         taxonomy=data.taxonomy,
@@ -228,8 +228,8 @@ def _classifier(
         preprocessing=Preprocessing(
             image_size=recipe.model.image_size,
             fit=recipe.model.fit,
-            mean=colours.mean,
-            std=colours.std,
+            mean=normalisation.mean,
+            std=normalisation.std,
             test_crops=recipe.model.test_crops,
         ),
         calibration=Calibration(),

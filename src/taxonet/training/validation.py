@@ -9,9 +9,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from taxonet.classifier.reading import Reading
-from taxonet.data.loading import ImageDataset, make_loader
+from taxonet.data.loading import BatchSource
 from taxonet.data.sampling import Draw, in_order
-from taxonet.data.transforms import normalise
 from taxonet.metrics import HitCounts, macro_recall
 from taxonet.training.processes import sum_of
 
@@ -20,32 +19,28 @@ class Validation:
     """Macro recall on the validation split; the processes of a run share the images.
 
     Args:
-        dataset: The validation images under the plain transform.
+        source: The validation images under the plain transform.
         targets: Class index of each image, ``(N,)``.
         reading: How the scores of the head are read.
         batch_size: Images per forward pass.
-        mean: Colour mean of the backbone's preprocessing.
-        std: Colour spread likewise.
         accelerator: Device and process group.
         workers: Reading processes.
     """
 
     def __init__(
         self,
-        dataset: ImageDataset,
+        source: BatchSource,
         targets: Tensor,
         *,
         reading: Reading,
         batch_size: int,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
         accelerator: Accelerator,
         workers: int = 0,
     ) -> None:
-        self.dataset, self.targets, self.reading = dataset, targets, reading
+        self.source, self.targets, self.reading = source, targets, reading
         self.classes = len(reading.class_nodes)
         self.batch_size, self.workers = batch_size, workers
-        self.mean, self.std, self.accelerator = mean, std, accelerator
+        self.accelerator = accelerator
 
     @torch.inference_mode()
     def macro_recall(self, network: nn.Module) -> float | None:
@@ -53,10 +48,10 @@ class Validation:
         network.eval()
         device = self.accelerator.device
         counts = HitCounts(self.classes)
-        for batch in make_loader(self.dataset, self._own_batches(), workers=self.workers):
+        for batch in self.source.batches(self._own_batches(), workers=self.workers):
             if len(batch.rows) == 0:
                 continue
-            output = network(normalise(batch.images.to(device), self.mean, self.std))
+            output = network(batch.images.to(device))
             truth = self.targets[batch.rows]
             guessed = self.reading.class_probs(output.scores.float().cpu()).argmax(dim=1)
             counts.update(truth.numpy(), (guessed == truth).numpy())
@@ -65,7 +60,7 @@ class Validation:
     def _own_batches(self) -> Iterator[list[Draw]]:
         """Return every batch that is this process's turn."""
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
-        return islice(in_order(len(self.dataset), self.batch_size), rank, None, processes)
+        return islice(in_order(len(self.source), self.batch_size), rank, None, processes)
 
     def _of_all(self, own: HitCounts) -> HitCounts:
         """Return the counts of all processes together."""

@@ -9,7 +9,7 @@ from taxonet.classifier import Calibration, ClassifierParts, Preprocessing, Taxo
 from taxonet.classifier.reading import reading_of
 from taxonet.errors import DataError
 from taxonet.files import require_free
-from taxonet.models import LevelCosineHead, Network, Towers, load_towers
+from taxonet.models import LevelCosineHead, Network, Normalisation, Towers, load_towers
 from taxonet.models.clip import PREFIX, Architecture, architecture_of
 from taxonet.models.level_head import LARGEST_SCALE
 from taxonet.recipes import ModelRecipe, PartChoice, Recipe, WordsRecipe
@@ -98,7 +98,7 @@ def _parts(
     head.set_scales(min(towers.text.logit_scale, LARGEST_SCALE))
     mean, std = towers.image.architecture.colours
     parts = ClassifierParts(
-        network=Network(towers.image, head).eval(),
+        network=Network(towers.image, head, normalisation=Normalisation(mean, std)).eval(),
         taxonomy=taxonomy,
         class_nodes=class_nodes,
         class_counts=counts,

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
-from taxonet.data.transforms import normalise
 from taxonet.losses import ExpertLoss
 from taxonet.models import ExpertHeads, LevelCosineHead, Network, Output
 from taxonet.training.tree_loss import TrainingLoss
@@ -33,8 +32,6 @@ class Objective(nn.Module, ABC):
     Args:
         network: Backbone and head.
         loss: A registered loss; its parameters train beside the network's.
-        mean: Colour mean of the backbone's preprocessing, 0 to 1, three channels.
-        std: Colour spread likewise.
     """
 
     compares_views: ClassVar[bool] = False
@@ -42,18 +39,10 @@ class Objective(nn.Module, ABC):
     notes: tuple[str, ...] = ()
     """What a user should know before the run starts."""
 
-    def __init__(
-        self,
-        network: Network,
-        loss: TrainingLoss,
-        *,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
-    ) -> None:
+    def __init__(self, network: Network, loss: TrainingLoss) -> None:
         super().__init__()
         self.network = network
         self.loss = loss
-        self.mean, self.std = mean, std
 
     @abstractmethod
     def forward(
@@ -88,11 +77,6 @@ class Objective(nn.Module, ABC):
         head = self.network.head
         scales = [head.log_scales] if isinstance(head, LevelCosineHead) else []
         return [*self.loss.parameters(), *scales]
-
-    def look(self, images: Tensor) -> Output:
-        """Run the network on uint8 images."""
-        output: Output = self.network(normalise(images, self.mean, self.std))
-        return output
 
     def score_loss(
         self, output: Output, target: Tensor, *, sample_weights: Tensor | None = None

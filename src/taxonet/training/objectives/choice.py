@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from taxonet.classifier.reading import TreeReading, reading_of
 from taxonet.errors import ConfigError
 from taxonet.losses.hierarchical import NameContrastLoss
-from taxonet.models import Network, feature_layer, preprocessing
+from taxonet.models import Network, feature_layer
 from taxonet.recipes import ContrastRecipe, Recipe, TransferRecipe, WordsRecipe
 from taxonet.registry import HIERARCHICAL_LOSSES
 from taxonet.training.covariance import (
@@ -69,10 +69,8 @@ def _objective(
     names: TaxonNames | None,
     accelerator: Accelerator,
 ) -> Objective:
-    colours = preprocessing(recipe.model.backbone)
-    mean, std = colours.mean, colours.std
     if recipe.mixing is not None:
-        return MixingObjective(network, loss, mean=mean, std=std, mixing=recipe.mixing)
+        return MixingObjective(network, loss, mixing=recipe.mixing)
     if recipe.transfer is not None:
         return _transfer(recipe, recipe.transfer, network, loss, data)
     if recipe.contrast is not None:
@@ -80,8 +78,6 @@ def _objective(
         return ContrastObjective(
             network,
             loss,
-            mean=mean,
-            std=std,
             contrastive=_contrastive(recipe, recipe.contrast, data),
             contrast=recipe.contrast,
             seed=recipe.seed,
@@ -91,13 +87,11 @@ def _objective(
         return ImageTextObjective(
             network,
             loss,
-            mean=mean,
-            std=std,
             names=names,
             chunk=recipe.words.chunk,
             accelerator=accelerator,
         )
-    return ClassificationObjective(network, loss, mean=mean, std=std, selection=recipe.selection)
+    return ClassificationObjective(network, loss, selection=recipe.selection)
 
 
 def _is_image_text(loss: TrainingLoss) -> TypeGuard[TreeLoss]:
@@ -149,7 +143,6 @@ def _transfer(
     data: TrainingData,
 ) -> TransferObjective:
     _require_one_expert(recipe, "transfer")
-    colours = preprocessing(recipe.model.backbone)
     layer, channels = feature_layer(network.backbone, choice.layer)
     classes = len(data.classes)
     check_budget(
@@ -171,8 +164,6 @@ def _transfer(
     return TransferObjective(
         network,
         loss,
-        mean=colours.mean,
-        std=colours.std,
         recipe=choice,
         layer=layer,
         statistics=ClassStatistics(

@@ -15,10 +15,8 @@ class ClassificationObjective(Objective):
     """Images to one loss, with tail images selected where a recipe asks for it.
 
     Args:
-        network: As for `Objective`, as are ``loss``, ``mean`` and ``std``.
+        network: As for `Objective`, as is ``loss``.
         loss: See there.
-        mean: See there.
-        std: See there.
         selection: The rule that keeps a batch's worth of an extended batch, or None.
     """
 
@@ -27,18 +25,16 @@ class ClassificationObjective(Objective):
         network: Network,
         loss: TrainingLoss,
         *,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
         selection: SelectionRecipe | None = None,
     ) -> None:
-        super().__init__(network, loss, mean=mean, std=std)
+        super().__init__(network, loss)
         self.selection = selection
 
     def forward(
         self, images: Tensor, target: Tensor, part: Tensor, *, keep: int, key: tuple[Any, ...]
     ) -> StepOutput:
         """Compute the loss of a batch; of more than ``keep`` images, that many are selected."""
-        output = self.look(images)
+        output: Output = self.network(images)
         if self.selection is not None and len(images) > keep:
             if self.selection.keep == "lowest_norm":
                 chosen = lowest_norms(output.embedding, keep)

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from taxonet.data.transforms import normalise
 from taxonet.models import Network, Output
 from taxonet.recipes import ContrastRecipe
 from taxonet.seeds import seed_of
@@ -27,10 +26,8 @@ class ContrastObjective(Objective):
     one another alone leaves the class weights out.
 
     Args:
-        network: As for `Objective`, as are ``loss``, ``mean`` and ``std``.
+        network: As for `Objective`, as is ``loss``.
         loss: See there.
-        mean: See there.
-        std: See there.
         contrastive: A registered contrastive loss.
         contrast: Weights and sizes.
         seed: Key of the perceptrons' first weights.
@@ -47,13 +44,11 @@ class ContrastObjective(Objective):
         network: Network,
         loss: TrainingLoss,
         *,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
         contrastive: TrainingContrast,
         contrast: ContrastRecipe,
         seed: int,
     ) -> None:
-        super().__init__(network, loss, mean=mean, std=std)
+        super().__init__(network, loss)
         self.contrastive, self.contrast = contrastive, contrast
         size = network.head.embedding_size
         with torch.random.fork_rng(devices=[]):
@@ -72,7 +67,7 @@ class ContrastObjective(Objective):
         self, images: Tensor, target: Tensor, part: Tensor, *, keep: int, key: tuple[Any, ...]
     ) -> StepOutput:
         """Compute both losses; the views of an image stand in the same order in every part."""
-        output: Output = self.network(normalise(images, self.mean, self.std))
+        output: Output = self.network(images)
         first = part == 0
         labels = target[first]
         classified = self.score_loss(Output(*(values[first] for values in output)), labels)

@@ -7,7 +7,6 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from taxonet.data.transforms import normalise
 from taxonet.losses.hierarchical import NameContrastLoss
 from taxonet.models import LevelCosineHead, Network, Towers, save_towers
 from taxonet.models.clip import ImageTower
@@ -32,11 +31,9 @@ class ImageTextObjective(Objective):
     the scores. A frozen tower read them once, before the first.
 
     Args:
-        network: As for `Objective`, as are ``mean`` and ``std``; its head is a `LevelCosineHead`
+        network: As for `Objective`; its head is a `LevelCosineHead`
             that starts at the vectors of the names.
         loss: A `NameContrastLoss` on the tree that the classes span.
-        mean: See there.
-        std: See there.
         names: Of the nodes of that tree, and the tower that reads them, frozen or not.
         chunk: Images, and names, in a tower at a time; None: all.
         accelerator: Of the run.
@@ -53,13 +50,11 @@ class ImageTextObjective(Objective):
         network: Network,
         loss: TreeLoss,
         *,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
         names: TaxonNames,
         chunk: int | None,
         accelerator: Accelerator,
     ) -> None:
-        super().__init__(network, loss, mean=mean, std=std)
+        super().__init__(network, loss)
         assert isinstance(loss.loss, NameContrastLoss)  # the choice has seen to it
         self._levels: NameContrastLoss = loss.loss
         self.tower, self._names, self._chunk = names.tower, names, chunk
@@ -87,7 +82,7 @@ class ImageTextObjective(Objective):
         self, images: Tensor, target: Tensor, part: Tensor, *, keep: int, key: tuple[Any, ...]
     ) -> StepOutput:
         """Compute the loss of the batch of all processes."""
-        pixels = normalise(images, self.mean, self.std)
+        pixels = self.network.normalise(images)
         embedding = self._encode(self.network.backbone, pixels)
         labels = self._levels.labels(self.class_places[target])
         # Every name is read once, however many images have it.

@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from taxonet.data.transforms import normalise
 from taxonet.models import Network, Output
 from taxonet.recipes import MixingRecipe
 from taxonet.seeds import generator
@@ -27,10 +26,8 @@ class MixingObjective(Objective):
     others mix the batch with itself in another order.
 
     Args:
-        network: As for `Objective`, as are ``loss``, ``mean`` and ``std``.
+        network: As for `Objective`, as is ``loss``.
         loss: See there.
-        mean: See there.
-        std: See there.
         mixing: How, how much and how often.
 
     Reference:
@@ -42,11 +39,9 @@ class MixingObjective(Objective):
         network: Network,
         loss: TrainingLoss,
         *,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
         mixing: MixingRecipe,
     ) -> None:
-        super().__init__(network, loss, mean=mean, std=std)
+        super().__init__(network, loss)
         self.mixing = mixing
 
     def forward(
@@ -54,7 +49,7 @@ class MixingObjective(Objective):
     ) -> StepOutput:
         """Compute the loss of a batch, mixed or as it is."""
         proper = part == 0
-        pixels, labels = normalise(images[proper], self.mean, self.std), target[proper]
+        pixels, labels = images[proper].float(), target[proper]
         rng = generator("mixing", *key)
         if rng.random() >= self.mixing.probability:
             output: Output = self.network(pixels)
@@ -88,4 +83,4 @@ class MixingObjective(Objective):
             proper = torch.nonzero(part == 0).flatten()
             order = generator("partners", *key).permutation(len(proper))
             chosen = proper[torch.from_numpy(order).to(proper.device)]
-        return normalise(images[chosen], self.mean, self.std), target[chosen]
+        return images[chosen].float(), target[chosen]

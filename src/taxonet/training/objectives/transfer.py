@@ -32,10 +32,8 @@ class TransferObjective(Objective):
     with it the weight of its loss. All other images keep features and weight 1.
 
     Args:
-        network: As for `Objective`, as are ``loss``, ``mean`` and ``std``.
+        network: As for `Objective`, as is ``loss``.
         loss: See there.
-        mean: See there.
-        std: See there.
         recipe: Options.
         layer: The module of the network whose output is changed.
         statistics: The running statistics of its feature map.
@@ -56,8 +54,6 @@ class TransferObjective(Objective):
         network: Network,
         loss: TrainingLoss,
         *,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
         recipe: TransferRecipe,
         layer: nn.Module,
         statistics: ClassStatistics,
@@ -65,7 +61,7 @@ class TransferObjective(Objective):
         head_classes: NDArray[np.int64],
         similarity: ArrayLike | None = None,
     ) -> None:
-        super().__init__(network, loss, mean=mean, std=std)
+        super().__init__(network, loss)
         self.recipe, self.statistics = recipe, statistics
         size = (statistics.classes, statistics.channels)
         self.notes = (describe(*size, covariance=recipe.covariance, rank=recipe.rank),)
@@ -96,7 +92,7 @@ class TransferObjective(Objective):
         """Compute the weighted loss of both batches, or of the tail-dominated one."""
         heads = self._head_choice().draw(target, *key).masked_fill(part == 0, -1)
         with self._transferred(target, heads) as weights_of:
-            output = self.look(images)
+            output: Output = self.network(images)
         weights = weights_of[0]
         borrowed = heads >= 0
         figures = weight_quantiles(weights[borrowed]) if bool(borrowed.any()) else {}

@@ -1,11 +1,10 @@
 """The embeddings of training photos under a trained backbone, through any transform."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from taxonet.data.loading import ImageDataset, make_loader
+from taxonet.data.loading import ImageDataset
 from taxonet.data.sampling import in_order
-from taxonet.data.transforms import normalise
 from taxonet.models import Network
 from taxonet.progress import Progress
 
@@ -19,12 +18,10 @@ class PhotoEmbeddings:
     view the embeddings of epoch 0 serve all, and the photos are read once.
 
     Args:
-        network: A trained network; its backbone is used as it is in evaluation.
+        network: A trained network; it is used as it is in evaluation.
         dataset: The training photos, with the views ``plain`` and ``view``.
         targets: Class index of each photo, ``(N,)``.
         view: The view of the later epochs, or None.
-        mean: Colour mean of the backbone's preprocessing, 0 to 1, three channels.
-        std: Colour spread likewise.
         workers: Reading processes.
         shown: Show progress.
     """
@@ -36,14 +33,12 @@ class PhotoEmbeddings:
         targets: Tensor,
         *,
         view: str | None = None,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
         workers: int = 0,
         shown: bool = False,
     ) -> None:
-        self.backbone: nn.Module = network.backbone
+        self.network = network
         self.dataset, self.targets, self.view = dataset, targets, view
-        self.mean, self.std, self.workers, self.shown = mean, std, workers, shown
+        self.workers, self.shown = workers, shown
         self._plain: tuple[Tensor, Tensor] | None = None
 
     def epoch(self, number: int) -> tuple[Tensor, Tensor]:
@@ -57,8 +52,8 @@ class PhotoEmbeddings:
     # Not inference mode: what that makes cannot take part in the gradients of a stage.
     @torch.no_grad()
     def _embed(self, view: str, number: int) -> tuple[Tensor, Tensor]:
-        device = next(self.backbone.parameters()).device
-        self.backbone.eval()
+        device = next(self.network.parameters()).device
+        self.network.eval()
         found, rows = [], []
         # Epochs of the first stage count from 0; a key of their own keeps the draws apart.
         plan = (
@@ -66,11 +61,9 @@ class PhotoEmbeddings:
             for batch in in_order(len(self.dataset), _BATCH)
         )
         with Progress("embedding", len(self.dataset), shown=self.shown) as progress:
-            for batch in make_loader(self.dataset, plan, workers=self.workers):
+            for batch in self.dataset.batches(plan, workers=self.workers):
                 if len(batch.rows):
-                    pixels = normalise(batch.images.to(device), self.mean, self.std)
-                    pixels = pixels.contiguous(memory_format=torch.channels_last)
-                    found.append(self.backbone(pixels).float().cpu())
+                    found.append(self.network.embed(batch.images.to(device)).float().cpu())
                     rows.append(batch.rows)
                 progress.advance(len(batch.rows) + len(batch.broken))
         return torch.cat(found), self.targets[torch.cat(rows)].cpu()
