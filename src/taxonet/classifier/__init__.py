@@ -10,6 +10,7 @@ from taxonet.classifier.calibration_scores import (
 from taxonet.classifier.classifier import ScoredBatch, TaxonClassifier
 from taxonet.classifier.deciding import DecisionSummary, decide_from_file
 from taxonet.classifier.decision_rule import DecisionRule, read_rule, write_rule
+from taxonet.classifier.embedder import Embedder, StoredPhotos
 from taxonet.classifier.embedding import embed_to_file
 from taxonet.classifier.fingerprint import fingerprint
 from taxonet.classifier.index import StoredEmbeddings, TrainingIndex, index_file, trained_on
@@ -38,6 +39,7 @@ __all__ = [
     "ClassifierParts",
     "DecisionRule",
     "DecisionSummary",
+    "Embedder",
     "Naming",
     "PredictedGroups",
     "PredictionSummary",
@@ -48,6 +50,7 @@ __all__ = [
     "SourcePrior",
     "SpannedTree",
     "StoredEmbeddings",
+    "StoredPhotos",
     "TaxonClassifier",
     "TrailPoint",
     "TrainingIndex",

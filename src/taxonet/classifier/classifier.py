@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -14,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from taxonet.classifier.decision_rule import DecisionRule
+from taxonet.classifier.embedder import Embedder, NamedImage, StoredPhotos
 from taxonet.classifier.folder import load_parts, save_parts
 from taxonet.classifier.naming import Circumstances, Naming, naming_by_rule, naming_by_threshold
 from taxonet.classifier.novelty import check_novelty_score, fitted_novelty, output_novelty
@@ -35,7 +37,8 @@ from taxonet.registry import FITTED_NOVELTY_SCORES
 from taxonet.taxonomy import Taxonomy
 from taxonet.taxonomy.propagate import class_to_node_probs
 
-NamedImage = tuple[str, ImageSource]
+_STORED_AT_ONCE = 4096
+"""Photos that are brought into a store before their scores are asked for."""
 
 _NOT_FINITE = "the network gives no finite numbers for it; its training may have failed"
 
@@ -66,13 +69,20 @@ class TaxonClassifier:
     Args:
         parts: Network, taxonomy, classes, calibration.
         device: Where to compute: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        features: Folder of a store: photos whose features it has are not looked at again, those of
+            other photos are added. None: every photo is embedded whenever it is asked for.
+
+    Raises:
+        ConfigError: A store of other weights or preprocessing.
 
     `load` and `predict` are the usual way in::
 
         rows = TaxonClassifier.load("runs/demo/classifier").predict(["oak.jpg"])
     """
 
-    def __init__(self, parts: ClassifierParts, *, device: str = "auto") -> None:
+    def __init__(
+        self, parts: ClassifierParts, *, device: str = "auto", features: str | Path | None = None
+    ) -> None:
         check_novelty_score(parts.calibration, parts.novelty)
         self.parts = parts
         self.device = pick_device(device)
@@ -85,15 +95,27 @@ class TaxonClassifier:
             learned=parts.learned,
         )
         self.naming: Naming = _naming(parts)
+        self._embedder: Embedder | None = None
+        if features is not None:
+            self._embedder = Embedder.open(
+                Path(features),
+                self.network,
+                parts.preprocessing,
+                backbone=parts.recipe.model.backbone,
+                device=self.device,
+            )
 
     @classmethod
-    def load(cls, folder: str | Path, *, device: str = "auto") -> Self:
-        """Read a classifier folder.
+    def load(
+        cls, folder: str | Path, *, device: str = "auto", features: str | Path | None = None
+    ) -> Self:
+        """Read a classifier folder; the options are those of the class.
 
         Raises:
             CheckpointError: The folder is incomplete, changed or of another format.
+            ConfigError: A store of other weights or preprocessing.
         """
-        return cls(load_parts(Path(folder)), device=device)
+        return cls(load_parts(Path(folder)), device=device, features=features)
 
     def save(self, folder: str | Path) -> None:
         """Write the classifier folder, whole or not at all."""
@@ -127,8 +149,12 @@ class TaxonClassifier:
         Raises:
             ConfigError: A fitted novelty score that the classifier does not have.
         """
-        parts = replace(self.parts, calibration=calibration, rule=rule)
-        return TaxonClassifier(parts, device=str(self.device))
+        return self.with_parts(replace(self.parts, calibration=calibration, rule=rule))
+
+    def with_parts(self, parts: ClassifierParts) -> "TaxonClassifier":
+        """Return a classifier of other parts, on the same device and store of features."""
+        features = None if self._embedder is None else self._embedder.store.folder
+        return TaxonClassifier(parts, device=str(self.device), features=features)
 
     def predict(
         self,
@@ -267,6 +293,11 @@ class TaxonClassifier:
         """Yield what the network says, batch by batch, on the CPU in float32."""
         if batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size}.")
+        if self._embedder is not None:
+            yield from self._score_stored(
+                self._embedder, images, batch_size=batch_size, workers=workers
+            )
+            return
         preprocessing = self.parts.preprocessing
         size = side_to_crop(preprocessing.image_size, crops=preprocessing.test_crops)
         # Names wait here while their images are read ahead.
@@ -286,18 +317,36 @@ class TaxonClassifier:
         )
         for given, batch in stream:
             embedding, logits = self._look_at(batch.images)
-            broken = dict(batch.broken)
-            finite = embedding.isfinite().all(dim=1) & logits.isfinite().all(dim=1)
-            if not bool(finite.all()):
-                good = [place for place in range(len(given)) if place not in broken]
-                broken |= {good[row]: _NOT_FINITE for row in (~finite).nonzero()[:, 0].tolist()}
-                embedding, logits = embedding[finite], logits[finite]
-            yield ScoredBatch(
-                names=[names.popleft() for _ in given],
-                broken=broken,
-                embedding=embedding,
-                logits=logits,
+            yield _finite(
+                ScoredBatch(
+                    names=[names.popleft() for _ in given],
+                    broken=dict(batch.broken),
+                    embedding=embedding,
+                    logits=logits,
+                )
             )
+
+    def _score_stored(
+        self, embedder: Embedder, images: Iterable[NamedImage], *, batch_size: int, workers: int
+    ) -> Iterator[ScoredBatch]:
+        """Yield what neck and head say of the features in a store, once all are in it."""
+        network, stream = self.network.on_features(), iter(images)
+        while photos := list(islice(stream, _STORED_AT_ONCE)):
+            stored = embedder.add(photos, batch_size=batch_size, workers=workers)
+            names = [name for name, _ in photos]
+            for start in range(0, len(photos), batch_size):
+                here = slice(start, start + batch_size)
+                digests = stored.digests[here]
+                broken = {
+                    place: stored.broken[start + place]
+                    for place, digest in enumerate(digests)
+                    if not digest
+                }
+                features = embedder.features(StoredPhotos(digests, broken)).to(self.device)
+                embedding, scores = network(features)
+                logits = network.head.scale * scores.float()
+                batch = ScoredBatch(names[here], broken, embedding.float().cpu(), logits.cpu())
+                yield _finite(batch)
 
     def _look_at(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the embeddings and logits of uint8 images ``(G, 3, L, L)``, on the CPU.
@@ -359,6 +408,18 @@ class TaxonClassifier:
         if fitted is not None and name in FITTED_NOVELTY_SCORES.names():
             return fitted_novelty(fitted, self.reading, batch.embedding, batch.logits)
         return output_novelty(name, self.reading, batch.embedding, batch.logits)
+
+
+def _finite(batch: ScoredBatch) -> ScoredBatch:
+    """Return a batch in which images without finite numbers count as broken."""
+    finite = batch.embedding.isfinite().all(dim=1) & batch.logits.isfinite().all(dim=1)
+    if bool(finite.all()):
+        return batch
+    good = [place for place in range(len(batch.names)) if place not in batch.broken]
+    more = {good[row]: _NOT_FINITE for row in (~finite).nonzero()[:, 0].tolist()}
+    return ScoredBatch(
+        batch.names, batch.broken | more, batch.embedding[finite], batch.logits[finite]
+    )
 
 
 def _naming(parts: ClassifierParts) -> Naming:

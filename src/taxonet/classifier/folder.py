@@ -130,6 +130,7 @@ def _read_network(folder: Path, settings: Settings, reading: Reading) -> Network
         head_options=reading.head_options(model.head),
         architecture=None if known is None else _read_architecture(folder, known),
         colours=settings.preprocessing,
+        neck=model.neck,
         adapter=adapter_of(model),
     )
     if settings.head is not None:

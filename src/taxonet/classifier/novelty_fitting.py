@@ -58,7 +58,7 @@ def with_novelty_score(
         update={"novelty_score": name, "novelty_threshold": None}
     )
     parts = replace(classifier.parts, calibration=calibration, novelty=fitted)
-    return TaxonClassifier(parts, device=str(classifier.device))
+    return classifier.with_parts(parts)
 
 
 def fit_novelty_score(

@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from taxonet.classifier.calibration_scores import read_calibration_scores
-from taxonet.classifier.classifier import NamedImage, TaxonClassifier
+from taxonet.classifier.classifier import TaxonClassifier
+from taxonet.classifier.embedder import NamedImage
 from taxonet.classifier.fingerprint import fingerprint
 from taxonet.classifier.folder import identity
 from taxonet.classifier.naming import Circumstances, Naming, naming_by_rule
@@ -72,7 +73,9 @@ def predict_to_file(config: PredictConfig, *, show_progress: bool = False) -> Pr
     """
     spool = Spool(config.out)
     _check_files(config, spool)
-    classifier = TaxonClassifier.load(config.classifier, device=config.device)
+    classifier = TaxonClassifier.load(
+        config.classifier, device=config.device, features=config.features
+    )
     allowed, notes = _allowed(config, classifier)
     priors, about_priors = _priors(config, classifier)
     rollup = _rollup(config, classifier, restricted=allowed is not None)

@@ -145,7 +145,8 @@ def stream_batches(
     """Yield batches of a stream of images, in its order, holding only a few batches at a time.
 
     Args:
-        sources: Paths, encoded bytes, PIL images or arrays, as `load_image` takes them.
+        sources: Paths, encoded bytes, PIL images or arrays, as `load_image` takes them; `Keyed`
+            where the transform is random.
         transform: Applied to each image.
         image_size: Side of the images that the transform returns.
         batch_size: Images in a batch, broken ones included.
@@ -167,15 +168,25 @@ def stream_batches(
         yield waiting.popleft(), batch
 
 
+class Keyed(NamedTuple):
+    """A source of a stream, and the key of its transform's randomness."""
+
+    source: ImageSource
+    key: tuple[int | str, ...]
+
+
 class _Stream(Dataset[Sample | Broken]):
     """Reads what it is handed: the item is the source itself, with its place in the batch."""
 
     def __init__(self, transform: Transform, *, image_size: int) -> None:
         self.transform, self.image_size = transform, image_size
 
-    def __getitem__(self, item: tuple[int, ImageSource]) -> Sample | Broken:
+    def __getitem__(self, item: tuple[int, ImageSource | Keyed]) -> Sample | Broken:
         row, source = item
         try:
+            if isinstance(source, Keyed):
+                pixels = _read(source.source, self.image_size)
+                return Sample(keyed(self.transform, pixels, *source.key), row, 0)
             return Sample(self.transform(_read(source, self.image_size)), row, 0)
         except BrokenImage as error:
             return Broken(row, error.reason)

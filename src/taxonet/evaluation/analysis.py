@@ -74,7 +74,9 @@ def analyse(config: AnalyseConfig, *, show_progress: bool = False) -> Analysis:
         CheckpointError: The classifier folder is incomplete.
         DataError: No photo is left to look at, or files that cannot be understood.
     """
-    classifier = TaxonClassifier.load(config.classifier, device=config.device)
+    classifier = TaxonClassifier.load(
+        config.classifier, device=config.device, features=config.features
+    )
     if config.tsne:
         _check_tsne(config)
     vectors, head_classes = class_vectors(classifier)

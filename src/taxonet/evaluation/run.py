@@ -51,7 +51,9 @@ def evaluate(config: EvaluateConfig, *, show_progress: bool = False) -> Evaluati
         CheckpointError: The classifier folder is incomplete.
     """
     _check_region(config)
-    classifier = TaxonClassifier.load(config.classifier, device=config.device)
+    classifier = TaxonClassifier.load(
+        config.classifier, device=config.device, features=config.features
+    )
     images = open_images(config.images)
     photos = match_photos(
         _split_of(images, config.split), classifier.taxonomy, classifier.class_nodes

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from taxonet.models.heads import Head
 from taxonet.models.normalisation import Normalisation
 from taxonet.registry import HEADS
 from taxonet.seeds import seed_of
+
+NeckName = Literal["none", "linear"]
 
 
 class Colours(Protocol):
@@ -144,6 +146,7 @@ def build_network(
     weights_file: str | Path | None = None,
     architecture: Architecture | None = None,
     colours: Colours | None = None,
+    neck: NeckName = "none",
     adapter: Adapter | None = None,
 ) -> Network:
     """Build a network whose random weights depend on the seed alone.
@@ -165,6 +168,8 @@ def build_network(
         weights_file: Start the backbone at the weights in this file.
         architecture: Of the CLIP model that the backbone is of, where it is known.
         colours: Mean and standard deviation of the normalisation; None: what the backbone names.
+        neck: What stands between features and head: nothing, or a linear map that starts at the
+            identity.
         adapter: What is trained of the backbone, which is frozen otherwise; None: all of it.
 
     Raises:
@@ -199,12 +204,27 @@ def build_network(
         module,
         heads[0] if experts == 1 else ExpertHeads(heads),
         normalisation=Normalisation(colours.mean, colours.std),
+        neck=None if neck == "none" else linear_neck(heads[0].embedding_size * experts),
     )
     if adapter is not None:
         with keyed_weights("adapter", seed):
             network.adapt_backbone(adapter)
     # torch accepts a memory format alone; its annotations know it only beside a device.
     return network.to("cpu", memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+@torch.no_grad()
+def linear_neck(size: int) -> nn.Linear:
+    """Return an affine map of features ``(B, size)`` that starts at the identity.
+
+    Examples:
+        >>> linear_neck(2)(torch.tensor([[3.0, 4.0]])).tolist()
+        [[3.0, 4.0]]
+    """
+    neck = nn.Linear(size, size)
+    nn.init.eye_(neck.weight)
+    nn.init.zeros_(neck.bias)
+    return neck
 
 
 @contextmanager

@@ -10,10 +10,12 @@ from taxonet.recipes.loading import (
 )
 from taxonet.recipes.schema import (
     ContrastRecipe,
+    FeaturesRecipe,
     MixingRecipe,
     ModelRecipe,
     OptimiserRecipe,
     PartChoice,
+    ProbeRecipe,
     Recipe,
     ReweightingRecipe,
     ScheduleRecipe,
@@ -26,10 +28,12 @@ from taxonet.recipes.schema import (
 
 __all__ = [
     "ContrastRecipe",
+    "FeaturesRecipe",
     "MixingRecipe",
     "ModelRecipe",
     "OptimiserRecipe",
     "PartChoice",
+    "ProbeRecipe",
     "Recipe",
     "ReweightingRecipe",
     "ScheduleRecipe",

@@ -60,6 +60,11 @@ class ModelRecipe(Section):
         description="What scores the classes; `level_cosine` scores the nodes of the tree level by "
         "level.",
     )
+    neck: Literal["none", "linear"] = Field(
+        "none",
+        description="What stands between the backbone's features and the head; `linear` is a map "
+        "of as many dimensions that starts at the identity and trains with the head.",
+    )
     frozen: bool = Field(False, description="Leave the backbone as it is and train the head alone.")
     adapter: PartChoice | None = Field(
         None,
@@ -78,6 +83,16 @@ class ModelRecipe(Section):
         1,
         description="Looks at a photo in prediction, whose scores are averaged: one, or four "
         "corners and the middle.",
+    )
+
+
+class FeaturesRecipe(Section):
+    """Photos are embedded once by the frozen backbone; neck and head learn from what is stored."""
+
+    views: PositiveInt = Field(
+        1,
+        description="Views of a training photo that are embedded: 1 is the photo as prediction "
+        "sees it; more are augmented ones, of which each epoch draws one per photo.",
     )
 
 
@@ -227,15 +242,6 @@ def check_words(templates: tuple[str, ...], names: str, common_names: object) ->
         raise ValueError("names: common and a file of common_names go together.")
 
 
-class ReweightingRecipe(Section):
-    """Deferred re-weighting: class weights by the effective number of images, late in training."""
-
-    from_epoch: PositiveInt | None = Field(
-        None, description="First epoch with weights, from 1; none: after four fifths of all."
-    )
-    beta: float = Field(0.9999, ge=0, lt=1, description="Of the effective number of images.")
-
-
 class OptimiserRecipe(Section):
     """How the weights move."""
 
@@ -251,6 +257,26 @@ class OptimiserRecipe(Section):
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov looks ahead along the momentum: set momentum above 0.")
         return self
+
+
+class ProbeRecipe(Section):
+    """The head first, on features of the frozen backbone; then all layers train from there."""
+
+    epochs: PositiveInt = Field(40, description="Passes over the features.")
+    batch_size: int = Field(64, ge=2, description="Features in a batch.")
+    optimiser: OptimiserRecipe = Field(
+        OptimiserRecipe(name="adamw", learning_rate=1e-3, weight_decay=1e-4),
+        description="How the head moves.",
+    )
+
+
+class ReweightingRecipe(Section):
+    """Deferred re-weighting: class weights by the effective number of images, late in training."""
+
+    from_epoch: PositiveInt | None = Field(
+        None, description="First epoch with weights, from 1; none: after four fifths of all."
+    )
+    beta: float = Field(0.9999, ge=0, lt=1, description="Of the effective number of images.")
 
 
 class ScheduleRecipe(Section):
@@ -287,6 +313,9 @@ class Recipe(Section):
         None, description="A benchmark set and its options; none: photos are given beside."
     )
     model: ModelRecipe = ModelRecipe()
+    features: FeaturesRecipe | None = Field(
+        None, description="Learn from embeddings that a frozen backbone made once; none: photos."
+    )
     loss: PartChoice = Field(description="The training loss and its options.")
     sampler: PartChoice = Field(
         PartChoice(name="instance_balanced"), description="How often each class is drawn."
@@ -299,6 +328,9 @@ class Recipe(Section):
         None, description="Names of taxa as text, for a CLIP backbone."
     )
     reweighting: ReweightingRecipe | None = Field(None, description="Class weights late on.")
+    probe: ProbeRecipe | None = Field(
+        None, description="Train the head alone first, on features of the backbone as it starts."
+    )
     second_stage: SecondStageRecipe | None = Field(
         None, description="A new head once the backbone is trained."
     )

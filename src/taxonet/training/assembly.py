@@ -5,22 +5,20 @@ from hashlib import sha256
 from accelerate import Accelerator
 
 from taxonet.classifier.reading import reading_of
-from taxonet.data.loading import ImageDataset
 from taxonet.data.samplers import ReversedSampler, Sampler
 from taxonet.data.sampling import BatchPlan, TailExtension
-from taxonet.models import Network
 from taxonet.recipes import Recipe, dump_recipe
 from taxonet.recipes.verbs import TrainConfig
 from taxonet.registry import SAMPLERS
 from taxonet.training.checkpoints import Orders
 from taxonet.training.data import TrainingData
+from taxonet.training.inputs import Inputs
 from taxonet.training.loop import LoopSettings, Trainer
 from taxonet.training.objectives import build_objective
 from taxonet.training.objectives.contrast import VIEWS
 from taxonet.training.reweighting import Reweighting
 from taxonet.training.tree_loss import TrainingLoss
 from taxonet.training.validation import Validation
-from taxonet.training.views import training_views
 
 # Validation keeps no gradients, so that more images fit than in a training batch.
 _SMALLEST_VAL_BATCH = 64
@@ -31,7 +29,7 @@ def make_trainer(
     *,
     recipe: Recipe,
     data: TrainingData,
-    network: Network,
+    inputs: Inputs,
     loss: TrainingLoss,
     accelerator: Accelerator,
     show_progress: bool = False,
@@ -42,14 +40,14 @@ def make_trainer(
         config: Folder, resume, workers, limits.
         recipe: How to train.
         data: What to train on.
-        network: What is trained.
+        inputs: What is trained, and what it draws from.
         loss: What it is trained with.
         accelerator: Device, precision and process group.
         show_progress: Show progress.
     """
-    table, targets = data.split("train")
+    _, targets = data.split("train")
     return Trainer(
-        build_objective(recipe, network, loss, data=data, accelerator=accelerator),
+        build_objective(recipe, inputs.network, loss, data=data, accelerator=accelerator),
         recipe=recipe,
         plan=BatchPlan(
             targets.numpy(),
@@ -63,11 +61,9 @@ def make_trainer(
             twin=twin_sampler(recipe),
             further_views=VIEWS if recipe.contrast is not None else (),
         ),
-        source=ImageDataset(
-            table, training_views(recipe), image_size=recipe.model.image_size, seed=recipe.seed
-        ),
+        source=inputs.train,
         targets=targets,
-        validation=_validation(recipe, data, accelerator, workers=config.workers),
+        validation=_validation(recipe, data, inputs, accelerator, workers=config.workers),
         reweighting=(
             None
             if recipe.reweighting is None
@@ -93,13 +89,13 @@ def make_trainer(
 
 
 def _validation(
-    recipe: Recipe, data: TrainingData, accelerator: Accelerator, *, workers: int
+    recipe: Recipe, data: TrainingData, inputs: Inputs, accelerator: Accelerator, *, workers: int
 ) -> Validation | None:
-    table, targets = data.split("val")
-    if not len(table):
+    if inputs.val is None:
         return None
+    _, targets = data.split("val")
     return Validation(
-        ImageDataset(table, training_views(recipe), image_size=recipe.model.image_size),
+        inputs.val,
         targets,
         reading=reading_of(
             recipe, data.taxonomy, data.classes.class_nodes, data.classes.class_counts

@@ -14,6 +14,7 @@ from taxonet.models import Adapter, Network, build_network
 from taxonet.recipes import Recipe
 from taxonet.registry import EXPERT_LOSSES, LOSSES, SECOND_STAGES
 from taxonet.training.data import TrainingData
+from taxonet.training.features import check_features
 from taxonet.training.second_stage import SecondStage
 from taxonet.training.selection import check_selection
 from taxonet.training.tree_loss import TrainingLoss, TreeLoss, check_tree, check_tree_recipe
@@ -27,9 +28,11 @@ def build(recipe: Recipe, data: TrainingData) -> tuple[Network, TrainingLoss]:
     Raises:
         ConfigError: Unknown names or options, an adapter that does not fit the backbone, a loss on
             the wrong head, a loss of several experts on one, norm-guided selection beside a loss
-            for which the norm has no meaning, or a second stage that the head does not allow.
+            for which the norm has no meaning, a second stage that the head does not allow, or
+            what needs photos where embeddings are learned from.
         DataError: There is only one class.
     """
+    check_features(recipe)
     counts = data.classes.class_counts
     if len(counts) < 2:
         name = data.taxonomy.path_text(int(data.classes.class_nodes[0]))
@@ -52,10 +55,11 @@ def build(recipe: Recipe, data: TrainingData) -> tuple[Network, TrainingLoss]:
         experts=recipe.model.experts,
         head_options=reading.head_options(recipe.model.head),
         pretrained=recipe.model.weights == "pretrained",
+        neck=recipe.model.neck,
         adapter=adapter,
     )
     if adapter is None:
-        network.freeze_backbone(frozen=recipe.model.frozen)
+        network.freeze_backbone(frozen=recipe.model.frozen or recipe.features is not None)
     _check_image_size(network, recipe)
     if network.head.kind != loss.takes:
         raise ConfigError(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from taxonet.classifier.classifier import NamedImage
+from taxonet.classifier.embedder import NamedImage
 from taxonet.data.table import ImageTable
 
 

@@ -58,7 +58,8 @@ def recalibrate(config: CalibrateConfig, *, show_progress: bool = False) -> Cali
     """
     require_free(config.out)
     policy = _policy(config)
-    classifier = _with_score(TaxonClassifier.load(config.classifier, device=config.device), config)
+    stored = TaxonClassifier.load(config.classifier, device=config.device, features=config.features)
+    classifier = _with_score(stored, config)
     spanned = SpannedTree.of(classifier.taxonomy, classifier.class_nodes)
     groups = PredictedGroups.of(
         config.group_by,

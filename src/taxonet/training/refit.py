@@ -18,7 +18,6 @@ from taxonet.classifier import (
     write_trail,
 )
 from taxonet.classifier.reading import TreeReading
-from taxonet.data.loading import ImageDataset
 from taxonet.data.sources import open_images
 from taxonet.errors import DataError
 from taxonet.files import atomic_folder, require_free
@@ -32,12 +31,10 @@ from taxonet.training.data import TrainingData, open_training_data
 from taxonet.training.second_stage import (
     CachedEmbeddings,
     EmbeddingSource,
-    PhotoEmbeddings,
     SecondStage,
     Trail,
 )
 from taxonet.training.tree_loss import check_tree_recipe
-from taxonet.training.views import training_views
 
 
 @dataclass(frozen=True)
@@ -52,11 +49,18 @@ def fit_second_stage(
     recipe: Recipe,
     data: TrainingData,
     network: Network,
+    source: EmbeddingSource,
     *,
-    workers: int = 0,
     show_progress: bool = False,
 ) -> list[TrailPoint]:
     """Put the head of the recipe's second stage in the place of the network's; return its trail.
+
+    Args:
+        recipe: Names the stage.
+        data: Counts the training photos of each class.
+        network: Trained; its head is the one of stage 1.
+        source: The embeddings of the training photos.
+        show_progress: Show progress.
 
     Raises:
         ConfigError: The stage does not work on the head that it finds.
@@ -65,17 +69,6 @@ def fit_second_stage(
     """
     choice = recipe.second_stage
     assert choice is not None
-    table, targets = data.split("train")
-    source = PhotoEmbeddings(
-        network,
-        ImageDataset(
-            table, training_views(recipe), image_size=recipe.model.image_size, seed=recipe.seed
-        ),
-        targets,
-        view=None if choice.augment is None else "second stage",
-        workers=workers,
-        shown=show_progress,
-    )
     network.head, trail = _fitted(
         choice.stage,
         source,
@@ -99,7 +92,7 @@ def refit(config: RefitConfig, *, show_progress: bool = False) -> RefitResult:
         DataError: Photos of other classes than the classifier's.
     """
     require_free(config.out)
-    old = TaxonClassifier.load(config.classifier, device=config.device)
+    old = TaxonClassifier.load(config.classifier, device=config.device, features=config.features)
     stage = PartChoice.model_validate({"name": config.stage, **read_overrides(config.set)})
     recipe = old.parts.recipe.model_copy(update={"second_stage": SecondStageRecipe(stage=stage)})
     if isinstance(old.reading, TreeReading):
@@ -116,7 +109,7 @@ def refit(config: RefitConfig, *, show_progress: bool = False) -> RefitResult:
     parts = replace(
         old.parts, recipe=recipe, calibration=Calibration(), learned=None, novelty=None, rule=None
     )
-    new = TaxonClassifier(parts, device=config.device)
+    new = old.with_parts(parts)
     scores = None
     notes = ["There are no calibration photos: no temperature or threshold was set."]
     if config.images is not None:

@@ -13,6 +13,7 @@ from accelerate.state import AcceleratorState
 from taxonet.classifier import (
     Calibration,
     ClassifierParts,
+    Embedder,
     Preprocessing,
     TaxonClassifier,
     TrailPoint,
@@ -32,8 +33,12 @@ from taxonet.training.calibrate import CalibrationPhotos, calibrated
 from taxonet.training.checkpoints import Position, list_checkpoints
 from taxonet.training.data import TrainingData, open_training_data
 from taxonet.training.index import write_index
+from taxonet.training.inputs import Inputs, StoredSplit, photo_inputs, stored_inputs
+from taxonet.training.probe import train_probe
 from taxonet.training.refit import fit_second_stage
+from taxonet.training.second_stage import EmbeddingSource, PhotoEmbeddings
 from taxonet.training.sources import open_sources
+from taxonet.training.tree_loss import TrainingLoss
 from taxonet.version import __version__
 
 
@@ -82,29 +87,33 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
         calibration_share=config.calibration_share,
     )
     network, loss = build(recipe, data)
+    # Or a slow process would find the folder taken, by the first one of its own run.
+    accelerator.wait_for_everyone()
+    run = _Run(config, recipe, data, accelerator, shown=show_progress)
+    inputs, stored = run.inputs(network, loss)
     trainer = make_trainer(
         config,
         recipe=recipe,
         data=data,
-        network=network,
+        inputs=inputs,
         loss=loss,
         accelerator=accelerator,
         show_progress=show_progress,
     )
-    # Or a slow process would find the folder taken, by the first one of its own run.
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process and not config.resume:
-        _begin_folder(config.out, recipe, data)
-    if show_progress and accelerator.is_main_process:
+    run.begin_folder()
+    if run.speaks:
         sys.stderr.writelines(f"{note}\n" for note in trainer.notes)
     position = trainer.fit()
+    broken = position.broken | ({} if stored is None else stored.reasons())
     stage = _Stage(recipe)
     if accelerator.is_main_process and recipe.second_stage is not None:
-        stage = _second_stage(config, recipe, data, network, show_progress=show_progress)
-    classifier = _classifier(stage.recipe, data, network, device=config.device)
+        stage = _second_stage(run, network, inputs, stored)
+    classifier = _classifier(
+        stage.recipe, data, network, device=config.device, features=run.features_folder
+    )
     if accelerator.is_main_process:
-        if position.broken:
-            write_json(config.out / "broken.json", position.broken)
+        if broken:
+            write_json(config.out / "broken.json", broken)
         classifier = _write_classifier(
             config, classifier, data, trail=stage.trail, show_progress=show_progress
         )
@@ -114,10 +123,75 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
         classifier=config.out / "classifier",
         kept_epoch=_kept_epoch(recipe, position) + 1,
         val_macro_recall=position.kept_recall,
-        broken=position.broken,
+        broken=broken,
         notes=(*stage.notes, *_notes(recipe, data, classifier)),
         is_main=accelerator.is_main_process,
     )
+
+
+@dataclass
+class _Run:
+    """What the steps of one run share."""
+
+    config: TrainConfig
+    recipe: Recipe
+    data: TrainingData
+    accelerator: Accelerator
+    shown: bool
+    _began: bool = False
+
+    @property
+    def speaks(self) -> bool:
+        """Whether this process tells the user what happens."""
+        return self.shown and self.accelerator.is_main_process
+
+    @property
+    def features_folder(self) -> Path | None:
+        """The store that the classifier will read; none where its backbone trains."""
+        if self.recipe.features is None:
+            return None
+        return self._store
+
+    @property
+    def _store(self) -> Path:
+        return self.config.features or self.config.out / "features"
+
+    def begin_folder(self) -> None:
+        """Write what a run begins with, once."""
+        if self.accelerator.is_main_process and not (self.config.resume or self._began):
+            _begin_folder(self.config.out, self.recipe, self.data)
+        self._began = True
+
+    def inputs(self, network: Network, loss: TrainingLoss) -> tuple[Inputs, StoredSplit | None]:
+        """Return what is trained and drawn from; of stored features also the training split."""
+        if self.recipe.features is None and self.recipe.probe is None:
+            return photo_inputs(self.recipe, self.data, network), None
+        # The store may lie in the folder.
+        self.begin_folder()
+        with self.accelerator.main_process_first():
+            found = stored_inputs(
+                self.recipe,
+                self.data,
+                self._embedder(network),
+                workers=self.config.workers,
+                shown=self.speaks,
+            )
+        if self.recipe.features is not None:
+            return found
+        train_probe(
+            self.config, self.recipe, self.data, found[0], loss, self.accelerator, shown=self.shown
+        )
+        network.train()
+        return photo_inputs(self.recipe, self.data, network), None
+
+    def _embedder(self, network: Network) -> Embedder:
+        return Embedder.open(
+            self._store,
+            network,
+            _preprocessing(self.recipe, network),
+            backbone=self.recipe.model.backbone,
+            device=self.accelerator.device,
+        )
 
 
 def _table_suffix(data: TrainingData) -> str:
@@ -152,17 +226,21 @@ class _Stage:
 
 
 def _second_stage(
-    config: TrainConfig,
-    recipe: Recipe,
-    data: TrainingData,
-    network: Network,
-    *,
-    show_progress: bool,
+    run: _Run, network: Network, inputs: Inputs, stored: StoredSplit | None
 ) -> _Stage:
-    try:
-        trail = fit_second_stage(
-            recipe, data, network, workers=config.workers, show_progress=show_progress
+    recipe, data, config = run.recipe, run.data, run.config
+    _, targets = data.split("train")
+    source: EmbeddingSource
+    if stored is not None:
+        source = stored.embeddings(network, targets)
+    else:
+        choice = recipe.second_stage
+        view = "second stage" if choice is not None and choice.augment is not None else None
+        source = PhotoEmbeddings(
+            network, inputs.train, targets, view=view, workers=config.workers, shown=run.shown
         )
+    try:
+        trail = fit_second_stage(recipe, data, network, source, show_progress=run.shown)
     except DataError as error:
         # The backbone is trained, and must not be lost for the head that comes after it.
         note = _WITHOUT_STAGE.format(error=error, classifier=config.out / "classifier")
@@ -216,26 +294,30 @@ def _accelerator(device: str, *, precision: str) -> Accelerator:
 
 
 def _classifier(
-    recipe: Recipe, data: TrainingData, network: Network, *, device: str
+    recipe: Recipe, data: TrainingData, network: Network, *, device: str, features: Path | None
 ) -> TaxonClassifier:
-    normalisation = network.normalise
-    assert isinstance(normalisation, Normalisation)  # `build_network` has seen to it
     parts = ClassifierParts(
         network=network,
         taxonomy=data.taxonomy,
         class_nodes=data.classes.class_nodes,
         class_counts=data.classes.class_counts,
-        preprocessing=Preprocessing(
-            image_size=recipe.model.image_size,
-            fit=recipe.model.fit,
-            mean=normalisation.mean,
-            std=normalisation.std,
-            test_crops=recipe.model.test_crops,
-        ),
+        preprocessing=_preprocessing(recipe, network),
         calibration=Calibration(),
         recipe=recipe,
     )
-    return TaxonClassifier(parts, device=device)
+    return TaxonClassifier(parts, device=device, features=features)
+
+
+def _preprocessing(recipe: Recipe, network: Network) -> Preprocessing:
+    normalisation = network.normalise
+    assert isinstance(normalisation, Normalisation)  # `build_network` has seen to it
+    return Preprocessing(
+        image_size=recipe.model.image_size,
+        fit=recipe.model.fit,
+        mean=normalisation.mean,
+        std=normalisation.std,
+        test_crops=recipe.model.test_crops,
+    )
 
 
 def _check_folder(config: TrainConfig) -> None:

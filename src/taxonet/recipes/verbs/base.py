@@ -9,6 +9,11 @@ from taxonet.recipes.schema import Section
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
+FEATURES = (
+    "Folder of stored features: photos that it has are not embedded again, others are added. "
+    "Several classifiers of one frozen backbone may share it."
+)
+
 
 class TaxonomySource(Section):
     """Where the names and the tree come from."""

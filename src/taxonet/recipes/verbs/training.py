@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from taxonet.recipes.schema import Section, check_words
-from taxonet.recipes.verbs.base import Device, TaxonomySource
+from taxonet.recipes.verbs.base import FEATURES, Device, TaxonomySource
 
 
 class TrainConfig(TaxonomySource):
@@ -41,6 +41,9 @@ class TrainConfig(TaxonomySource):
         "come with splits but without that one; 0 takes none.",
     )
     resume: bool = Field(False, description="Go on where an interrupted run in `out` stopped.")
+    features: Path | None = Field(
+        None, description=f"{FEATURES} For recipes with `features` (`features` in OUT if left out)."
+    )
     workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
     device: Device = Field("auto", description="Where to compute.")
     tensorboard: bool = Field(False, description="Also log for TensorBoard.")
@@ -107,6 +110,7 @@ class RefitConfig(Section):
         "without it there are none.",
     )
     out: Path = Field(Path("runs/refit"), description="Folder of the new classifier.")
+    features: Path | None = Field(None, description=FEATURES)
     workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
     device: Device = Field("auto", description="Where to compute.")
 
@@ -177,6 +181,7 @@ class CalibrateConfig(Section):
         0.95, gt=0, le=1, description="Share of right names that the one threshold is chosen for."
     )
     batch_size: PositiveInt = Field(64, description="Photos per forward pass.")
+    features: Path | None = Field(None, description=FEATURES)
     workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
     device: Device = Field("auto", description="Where to compute.")
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from taxonet.data.loading import ImageDataset
+from taxonet.data.loading import BatchSource
 from taxonet.data.sampling import in_order
 from taxonet.models import Network
 from taxonet.progress import Progress
@@ -19,7 +19,7 @@ class PhotoEmbeddings:
 
     Args:
         network: A trained network; it is used as it is in evaluation.
-        dataset: The training photos, with the views ``plain`` and ``view``.
+        source: The training photos, with the views ``plain`` and ``view``.
         targets: Class index of each photo, ``(N,)``.
         view: The view of the later epochs, or None.
         workers: Reading processes.
@@ -29,7 +29,7 @@ class PhotoEmbeddings:
     def __init__(
         self,
         network: Network,
-        dataset: ImageDataset,
+        source: BatchSource,
         targets: Tensor,
         *,
         view: str | None = None,
@@ -37,7 +37,7 @@ class PhotoEmbeddings:
         shown: bool = False,
     ) -> None:
         self.network = network
-        self.dataset, self.targets, self.view = dataset, targets, view
+        self.source, self.targets, self.view = source, targets, view
         self.workers, self.shown = workers, shown
         self._plain: tuple[Tensor, Tensor] | None = None
 
@@ -58,10 +58,10 @@ class PhotoEmbeddings:
         # Epochs of the first stage count from 0; a key of their own keeps the draws apart.
         plan = (
             [draw._replace(view=view, epoch=-number) for draw in batch]
-            for batch in in_order(len(self.dataset), _BATCH)
+            for batch in in_order(len(self.source), _BATCH)
         )
-        with Progress("embedding", len(self.dataset), shown=self.shown) as progress:
-            for batch in self.dataset.batches(plan, workers=self.workers):
+        with Progress("embedding", len(self.source), shown=self.shown) as progress:
+            for batch in self.source.batches(plan, workers=self.workers):
                 if len(batch.rows):
                     found.append(self.network.embed(batch.images.to(device)).float().cpu())
                     rows.append(batch.rows)
