@@ -60,3 +60,25 @@ def test_options_reach_the_head() -> None:
         build_network(
             backbone="resnet32", head="cosine", classes=7, seed=0, head_options={"scal": 30.0}
         )
+
+
+def test_frozen_batch_norm_keeps_its_statistics_and_trains_its_weights() -> None:
+    network = build(backbone="test_resnet")
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    network.freeze_batch_norm()
+    network.eval().train()
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    network(images).scores.square().sum().backward()
+    norms = [one for one in network.backbone.modules() if isinstance(one, torch.nn.BatchNorm2d)]
+    assert network.training
+    assert network.backbone.training
+    assert norms
+    assert not any(one.training for one in norms)
+    assert all(one.weight.grad is not None and one.bias.grad is not None for one in norms)
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_batch_norm_that_is_not_there_cannot_be_frozen() -> None:
+    with pytest.raises(ConfigError, match=r"no batch norm .*model.freeze_batch_norm to false"):
+        build(backbone="test_vit").freeze_batch_norm()

@@ -179,7 +179,7 @@ def test_all_wrong_keys_come_at_once_with_the_nearest(tmp_path: Path) -> None:
     assert (
         "  selection.keep: Input should be 'lowest_norm' or 'random' (got 'highest_norm')" in says
     )
-    assert "  precision: Input should be 'no', 'bf16' or 'fp16' (got 'fp8')." in says
+    assert "  precision: Input should be 'auto', 'no', 'bf16' or 'fp16' (got 'fp8')." in says
 
 
 def test_a_missing_key_is_asked_for(tmp_path: Path) -> None:

@@ -90,6 +90,7 @@ def test_two_processes_agree_and_unequal_broken_photos_do_not_hang(tmp_path: Pat
         tmp_path / "run",
         "batch_size=2",
         "accumulate=3",
+        "ema=0.9",
         "keep_epoch=last",  # the best one is read from a file, and so the same for all
         broken_share=0.5,
         checkpoint_minutes=1e-9,

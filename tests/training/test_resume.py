@@ -72,6 +72,9 @@ def state_of(run: Path) -> dict[str, Any]:
     }
     for index, moments in optimiser["state"].items():
         state |= {f"optimiser {index} {name}": value for name, value in moments.items()}
+    for path in last.glob("custom_checkpoint_*.pkl"):
+        average = torch.load(path, weights_only=True)
+        state |= {f"average {name}": tensor for name, tensor in average.items()}
     weights = load_file(run / "classifier" / "model.safetensors")
     state |= {f"classifier {name}": tensor for name, tensor in weights.items()}
     index = pq.read_table(run / "classifier" / "index" / "training.parquet").to_pandas()
@@ -104,6 +107,18 @@ def assert_same_run(one: Path, other: Path) -> None:
         ),
         pytest.param(
             ("accumulate=2", "optimiser.name=adamw"), {}, 13, 14, id="two batches an update"
+        ),
+        pytest.param(
+            (
+                "ema=0.9",
+                "optimiser.name=adamw",
+                "optimiser.layer_decay=0.7",
+                "model.freeze_batch_norm=true",
+            ),
+            {},
+            13,
+            13,
+            id="averaged weights and a rate for each layer",
         ),
         pytest.param(
             TAXONET, {"recipe": "taxonet", "workers": 1}, 13, 13, id="taxonet and a worker"

@@ -76,6 +76,11 @@ class CifarResNet(nn.Module):
         features = self.stage3(self.stage2(self.stage1(features)))
         return torch.mean(features, dim=(2, 3))
 
+    def group_matcher(self, coarse: bool = False) -> dict[str, str]:
+        """State the layers as timm's models do: the stem, then the stages or their blocks."""
+        blocks = r"^stage(\d+)" if coarse else r"^stage(\d+)\.(\d+)"
+        return {"stem": r"^(?:conv1|bn1)", "blocks": blocks}
+
 
 def resnet32() -> CifarResNet:
     """Return a ResNet-32, with embeddings of size 64."""

@@ -80,6 +80,12 @@ class ExpertBackbone(nn.Module):
         features = self.trunk(images)
         return torch.cat([expert(features) for expert in self.experts], dim=1)
 
+    def group_matcher(self, coarse: bool = False) -> dict[str, str]:
+        """State the layers as timm's models do: one layer has that of every expert."""
+        part = r"^(?:trunk|experts\.\d+)\."
+        block = r"" if coarse else r"\.(\d+)"
+        return {"stem": part + "stem", "blocks": part + r"(?:layer|stage)(\d+)" + block}
+
 
 class ExpertHeads(Head):
     """One head for each expert, on its own features; the scores are the mean of theirs.

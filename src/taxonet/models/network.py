@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from taxonet.errors import ConfigError
 from taxonet.models.adapters import Adapter
@@ -77,6 +78,7 @@ class Network(nn.Module):
         self.neck: nn.Module = nn.Identity() if neck is None else neck
         self.head = head
         self._is_frozen = False
+        self._fixed_batch_norms: list[nn.Module] = []
 
     def forward(self, images: Tensor) -> Output:
         """Return embeddings and scores of images ``(B, 3, H, W)``, pixel values of 0 to 255."""
@@ -111,6 +113,23 @@ class Network(nn.Module):
         self.backbone.requires_grad_(not frozen)
         self.train(self.training)
 
+    def freeze_batch_norm(self) -> None:
+        """Keep the statistics of the backbone's batch norm in training; its weights still train.
+
+        Raises:
+            ConfigError: The backbone has no batch norm.
+        """
+        layers: list[nn.Module] = [
+            one for one in self.backbone.modules() if isinstance(one, _BatchNorm)
+        ]
+        if not layers:
+            raise ConfigError(
+                f"The backbone, a {type(self.backbone).__name__}, has no batch norm whose "
+                "statistics could stay: set model.freeze_batch_norm to false."
+            )
+        self._fixed_batch_norms = layers
+        self.train(self.training)
+
     def adapt_backbone(self, adapter: Adapter) -> None:
         """Leave the backbone as it is but for what the adapter trains of it, or puts into it.
 
@@ -122,10 +141,12 @@ class Network(nn.Module):
             weights.requires_grad_(True)
 
     def train(self, mode: bool = True) -> Self:
-        """Set training or evaluation mode; a frozen backbone stays in evaluation mode."""
+        """Set training or evaluation mode; what is frozen stays in evaluation mode."""
         super().train(mode)
         if self._is_frozen:
             self.backbone.eval()
+        for layer in self._fixed_batch_norms:
+            layer.eval()
         return self
 
     @property

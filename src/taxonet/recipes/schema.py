@@ -9,6 +9,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
+from taxonet.recipes.mode_defaults import with_mode_defaults
+
 
 class Section(BaseModel):
     """A frozen part of a recipe that refuses keys it does not know."""
@@ -66,6 +68,11 @@ class ModelRecipe(Section):
         "of as many dimensions that starts at the identity and trains with the head.",
     )
     frozen: bool = Field(False, description="Leave the backbone as it is and train the head alone.")
+    freeze_batch_norm: bool = Field(
+        False,
+        description="Keep the statistics of the backbone's batch norm layers in training; their "
+        "factors and biases still train.",
+    )
     adapter: PartChoice | None = Field(
         None,
         description="The few weights that train in a backbone that is frozen otherwise, and their "
@@ -245,9 +252,31 @@ def check_words(templates: tuple[str, ...], names: str, common_names: object) ->
 class OptimiserRecipe(Section):
     """How the weights move."""
 
-    name: Literal["sgd", "adamw"] = Field("sgd", description="Update rule.")
-    learning_rate: float = Field(0.1, gt=0, description="Peak learning rate.")
-    weight_decay: float = Field(5e-4, ge=0, description="L2 pull on the network's weights.")
+    name: Literal["sgd", "adamw"] = Field(
+        "sgd",
+        description="Update rule; `adamw` if left out where the backbone starts at given weights.",
+    )
+    learning_rate: float = Field(
+        0.1,
+        gt=0,
+        description="Peak learning rate. If left out where the backbone starts at given weights: "
+        "1e-4 for `adamw`, 1e-3 with a frozen backbone or an adapter, and 0.01 for `sgd`.",
+    )
+    weight_decay: float = Field(
+        5e-4,
+        ge=0,
+        description="L2 pull on the network's weights; `adamw` leaves out biases and "
+        "normalisations. 0.05 if left out where the backbone starts at given weights and `adamw` "
+        "trains it.",
+    )
+    layer_decay: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Factor on the learning rate from each layer of the backbone to the one below "
+        "it, counted down from the head, which keeps the whole rate.",
+    )
+    head_factor: float = Field(1.0, gt=0, description="Factor on the learning rate of the head.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of SGD (AdamW ignores it).")
     nesterov: bool = Field(False, description="Nesterov's form of momentum (SGD).")
     clip_norm: float | None = Field(None, gt=0, description="Largest gradient norm; none: no clip.")
@@ -287,7 +316,12 @@ class ScheduleRecipe(Section):
         (), description="Epochs after which the rate is multiplied by `factor` (`steps`)."
     )
     factor: float = Field(0.1, gt=0, le=1, description="What a step multiplies the rate by.")
-    warmup_epochs: float = Field(1.0, ge=0, description="Epochs of linear warm-up.")
+    warmup_epochs: float = Field(
+        1.0,
+        ge=0,
+        description="Epochs of linear warm-up. If left out where the backbone starts at given "
+        "weights: a tenth of all epochs, 2 at most.",
+    )
     floor: float = Field(0.0, ge=0, le=1, description="Where the cosine ends, as a share.")
 
     @model_validator(mode="after")
@@ -339,14 +373,33 @@ class Recipe(Section):
     )
     optimiser: OptimiserRecipe = OptimiserRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
-    epochs: PositiveInt = Field(30, description="Passes over the training images.")
+    ema: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Decay of a moving average of the weights, which is validated and kept in "
+        "place of the weights themselves; none: no average.",
+    )
+    epochs: PositiveInt = Field(
+        30,
+        description="Passes over the training images. If left out: 40 over stored features, and 20 "
+        "where the backbone starts at given weights.",
+    )
     batch_size: int = Field(64, ge=2, description="Images in a batch, on each device.")
     accumulate: PositiveInt = Field(1, description="Batches whose gradients make one update.")
-    precision: Literal["no", "bf16", "fp16"] = Field("no", description="Mixed precision.")
+    precision: Literal["auto", "no", "bf16", "fp16"] = Field(
+        "auto",
+        description="Mixed precision; `auto` is `bf16` on a GPU that can, and `no` elsewhere.",
+    )
     seed: int = Field(0, ge=0, description="Key of all randomness.")
     keep_epoch: Literal["best", "last"] = Field(
         "best", description="`best` by macro recall on the validation split, or the `last` epoch."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _follows_its_mode(cls, values: Any) -> Any:
+        return with_mode_defaults(values)
 
     @model_validator(mode="after")
     def _one_thing_on_top_of_a_batch(self) -> Self:

@@ -60,6 +60,8 @@ def build(recipe: Recipe, data: TrainingData) -> tuple[Network, TrainingLoss]:
     )
     if adapter is None:
         network.freeze_backbone(frozen=recipe.model.frozen or recipe.features is not None)
+    if recipe.model.freeze_batch_norm:
+        network.freeze_batch_norm()
     _check_image_size(network, recipe)
     if network.head.kind != loss.takes:
         raise ConfigError(

@@ -109,7 +109,9 @@ class Trainer:
             with closing(self._open_log()) as self._log, self._open_progress() as progress:
                 while self.position.epoch < self.recipe.epochs:
                     self._run_epoch(progress)
-        if self.recipe.keep_epoch == "best" and self.position.kept_epoch is not None:
+        if self.recipe.keep_epoch == "last" or self.position.kept_epoch is None:
+            self.updater.keep_average()
+        else:
             load_weights(self._bare_objective.kept, self._weights_of(self.position.kept_epoch))
         return self.position
 
@@ -225,12 +227,13 @@ class Trainer:
 
     def _end_epoch(self) -> None:
         position = self.position
-        self._bare_objective.end_epoch()
-        recall = self._validate()
-        if self._keeps(recall):
-            position.kept_epoch, position.kept_recall = position.epoch, recall
-            if self.recipe.keep_epoch == "best" and self.accelerator.is_main_process:
-                save_weights(self._bare_objective.kept, self._weights_of(position.epoch))
+        with self.updater.average_in_place():
+            self._bare_objective.end_epoch()
+            recall = self._validate()
+            if self._keeps(recall):
+                position.kept_epoch, position.kept_recall = position.epoch, recall
+                if self.recipe.keep_epoch == "best" and self.accelerator.is_main_process:
+                    save_weights(self._bare_objective.kept, self._weights_of(position.epoch))
         seen = self._seen_by_all()
         self._log.write(
             "epoch",

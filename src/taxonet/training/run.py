@@ -286,6 +286,9 @@ def _accelerator(device: str, *, precision: str) -> Accelerator:
             "The precision fp16 needs a GPU, and this run computes on the CPU: choose "
             "--set precision=bf16, or leave `precision` out of the recipe."
         )
+    if precision == "auto":
+        can_bf16 = kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        precision = "bf16" if can_bf16 else "no"
     # Accelerate remembers the first device and precision of a Python process; this run may have
     # others. Only the group of several processes, which cannot be made twice, has to stay.
     grouped = torch.distributed.is_available() and torch.distributed.is_initialized()

@@ -57,7 +57,7 @@ def not_finite(*, epoch: int, batch: int, images: Sequence[str]) -> TrainingStop
         f"The loss is not a finite number at epoch {epoch}, batch {batch}. Its images: "
         f"{', '.join(images)}. Try a lower learning rate (--set optimiser.learning_rate=0.01), "
         "gradient clipping (--set optimiser.clip_norm=1.0), a longer warm-up (--set "
-        "schedule.warmup_epochs=5), or full precision (leave `precision` out of the recipe)."
+        "schedule.warmup_epochs=5), or full precision (--set precision=no)."
     )
 
 

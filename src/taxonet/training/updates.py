@@ -1,12 +1,15 @@
 """When and how the weights move: groups of batches, learning rate, clipping, the update rule."""
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator
 
 from taxonet.recipes import OptimiserRecipe, Recipe
+from taxonet.training.averaging import WeightAverage
 from taxonet.training.objectives import Objective
+from taxonet.training.parameter_groups import parameter_groups
 from taxonet.training.schedule import warmup_cosine, warmup_steps_down
 
 
@@ -21,7 +24,8 @@ class Updater:
 
     Attributes:
         objective: The objective as the accelerator wants it called.
-        learning_rate: What the last update used.
+        average: The moving average of what is kept of the objective, where the recipe has one.
+        learning_rate: What the last update used, where no factor lowers it.
     """
 
     def __init__(
@@ -36,6 +40,10 @@ class Updater:
         self.objective, self._optimiser = accelerator.prepare(
             objective, build_optimiser(objective, recipe.optimiser)
         )
+        self.average: WeightAverage | None = None
+        if recipe.ema is not None:
+            self.average = WeightAverage(objective.kept, decay=recipe.ema)
+            accelerator.register_for_checkpointing(self.average)
         self._gradients_wait = False
 
     def ends_group(self, step: int) -> bool:
@@ -60,18 +68,38 @@ class Updater:
         if not self._gradients_wait:
             return
         for group in self._optimiser.param_groups:
-            group["lr"] = self._rate_at(batch)
+            group["lr"] = self._rate_at(batch) * group["lr_scale"]
         choice = self._recipe.optimiser
         if choice.clip_norm is not None:
             self._accelerator.clip_grad_norm_(self.objective.parameters(), choice.clip_norm)
         self._optimiser.step()
         self._optimiser.zero_grad()
+        if self.average is not None:
+            self.average.update()
         self._gradients_wait = False
+
+    @contextmanager
+    def average_in_place(self) -> Iterator[None]:
+        """Give the network its averaged weights for a while, where the recipe has an average."""
+        if self.average is None:
+            yield
+            return
+        self.average.swap()
+        try:
+            yield
+        finally:
+            self.average.swap()
+
+    def keep_average(self) -> None:
+        """Give the network its averaged weights for good, where the recipe has an average."""
+        if self.average is not None:
+            self.average.swap()
 
     @property
     def learning_rate(self) -> float:
-        """The rate of the last update."""
-        return float(self._optimiser.param_groups[0]["lr"])
+        """The rate of the last update, before the factors of layers."""
+        group = self._optimiser.param_groups[0]
+        return float(group["lr"] / group["lr_scale"])
 
     def _rate_at(self, batch: int) -> float:
         schedule, steps = self._recipe.schedule, self._steps
@@ -95,13 +123,7 @@ class Updater:
 
 def build_optimiser(objective: Objective, choice: OptimiserRecipe) -> torch.optim.Optimizer:
     """Return the optimiser over all parameters of an objective."""
-    # What a loss owns is a margin, not a weight: decay would pull it to a value of no meaning.
-    owned = objective.loss_parameters()
-    known = {id(parameter) for parameter in owned}
-    weights = [parameter for parameter in objective.parameters() if id(parameter) not in known]
-    groups: list[dict[str, Any]] = [{"params": weights, "weight_decay": choice.weight_decay}]
-    if owned:
-        groups.append({"params": owned, "weight_decay": 0.0})
+    groups = parameter_groups(objective, choice)
     if choice.name == "adamw":
         return torch.optim.AdamW(groups, lr=choice.learning_rate)
     return torch.optim.SGD(
