@@ -9,7 +9,13 @@ from taxonet.models.experts import ExpertBackbone, ExpertHeads
 from taxonet.models.heads import CosineHead, Head, LinearHead
 from taxonet.models.layers import feature_layer
 from taxonet.models.level_head import LevelCosineHead
-from taxonet.models.network import Network, Output, build_network, keyed_weights
+from taxonet.models.network import (
+    Network,
+    Output,
+    build_network,
+    build_network_on_features,
+    keyed_weights,
+)
 from taxonet.models.normalisation import Normalisation
 from taxonet.models.prompts import NameForm, prompts
 from taxonet.models.prototype import PrototypeHead
@@ -37,6 +43,7 @@ __all__ = [
     "alike_texts",
     "build_backbone",
     "build_network",
+    "build_network_on_features",
     "embed_texts",
     "feature_layer",
     "keyed_weights",

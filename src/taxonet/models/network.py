@@ -234,6 +234,37 @@ def build_network(
     return network.to("cpu", memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
+def build_network_on_features(
+    feature_size: int,
+    *,
+    head: str,
+    classes: int,
+    seed: int,
+    head_options: Mapping[str, Any] | None = None,
+    neck: NeckName = "none",
+) -> Network:
+    """Build neck and head alone: a network whose inputs are features ``(B, f)``.
+
+    Its first weights are those that `build_network` gives neck and head at the same seed.
+
+    Args:
+        feature_size: The number f of a feature's dimensions.
+        head: As for `build_network`, as are the others.
+        classes: See there.
+        seed: See there.
+        head_options: See there.
+        neck: See there.
+
+    Examples:
+        >>> network = build_network_on_features(64, head="cosine", classes=10, seed=0)
+        >>> tuple(network(torch.ones(2, 64)).scores.shape)
+        (2, 10)
+    """
+    with keyed_weights("head", seed):
+        made = HEADS.build(head, head_options or {}, feature_size, classes)
+    return Network(nn.Identity(), made, neck=None if neck == "none" else linear_neck(feature_size))
+
+
 @torch.no_grad()
 def linear_neck(size: int) -> nn.Linear:
     """Return an affine map of features ``(B, size)`` that starts at the identity.

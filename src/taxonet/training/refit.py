@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from shutil import copyfile
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from taxonet.classifier import (
     TaxonClassifier,
     TrailPoint,
     TrainingIndex,
-    index_file,
+    copy_index,
     write_calibration_scores,
     write_trail,
 )
@@ -120,8 +119,7 @@ def refit(config: RefitConfig, *, show_progress: bool = False) -> RefitResult:
         new.save(folder)
         write_calibration_scores(folder, scores)
         write_trail(folder, trail)
-        index_file(folder).parent.mkdir()
-        copyfile(index_file(config.classifier), index_file(folder))
+        copy_index(config.classifier, folder)
     return RefitResult(config.out, tuple(notes))
 
 

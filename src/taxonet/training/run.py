@@ -2,13 +2,13 @@
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from pydantic import ValidationError
 
 from taxonet.classifier import (
     Calibration,
@@ -21,12 +21,12 @@ from taxonet.classifier import (
     write_trail,
 )
 from taxonet.data.table import ImageTable
-from taxonet.devices import pick_device
 from taxonet.errors import ConfigError, DataError
 from taxonet.files import atomic_folder, require_free, write_json, write_text
 from taxonet.models import Network, Normalisation
-from taxonet.recipes import Recipe, dump_recipe
+from taxonet.recipes import Recipe, dump_recipe, explain
 from taxonet.recipes.verbs import TrainConfig
+from taxonet.training.accelerator import accelerator_on
 from taxonet.training.assembly import make_trainer
 from taxonet.training.building import build
 from taxonet.training.calibrate import CalibrationPhotos, calibrated
@@ -37,7 +37,7 @@ from taxonet.training.inputs import Inputs, StoredSplit, photo_inputs, stored_in
 from taxonet.training.probe import train_probe
 from taxonet.training.refit import fit_second_stage
 from taxonet.training.second_stage import EmbeddingSource, PhotoEmbeddings
-from taxonet.training.sources import open_sources
+from taxonet.training.sources import Sources, open_sources
 from taxonet.training.tree_loss import TrainingLoss
 from taxonet.version import __version__
 
@@ -58,27 +58,41 @@ class TrainResult:
     is_main: bool = True
     """False in the processes of a data-parallel run that write nothing and need say nothing."""
 
+    def load(self, *, device: str = "auto") -> TaxonClassifier:
+        """Return the classifier that was made."""
+        return TaxonClassifier.load(self.classifier, device=device)
 
-def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
+
+def train(
+    photos: TrainConfig | str | Path, *, show_progress: bool = False, **options: Any
+) -> TrainResult:
     """Train a classifier and write the run's folder.
+
+    ``taxonet.train("photos", taxonomy="taxonomy.csv", recipe="quick").load()`` is the classifier.
 
     The folder holds ``recipe.yaml`` (resolved), ``split.csv`` (``.parquet``
     where the photos came as bytes), ``log.jsonl``, ``checkpoints/``,
     ``broken.json`` if photos were unreadable, and, once it is complete, ``classifier/``. Under
     ``torchrun`` every process calls this, and the first one writes.
 
+    Args:
+        photos: As ``taxonet train`` takes them; or the whole config.
+        show_progress: Show progress, and say what a user should know on the way.
+        **options: Fields of `TrainConfig`, which are the options of ``taxonet train``.
+
     Raises:
-        ConfigError: The recipe cannot work, or the folder is taken.
+        ConfigError: The recipe or an option cannot work, or the folder is taken.
         TaxonomyError: Labels that no name of the taxonomy matches.
         CheckpointError: A resume with another recipe or other photos.
         TrainingStopped: The loss is not finite, or too many photos are unreadable.
         Interrupted: Ctrl-C; the run can be resumed.
     """
+    config = _config(photos, options)
     _check_folder(config)
     sources = open_sources(config)
     _check_shares(config, sources.images)
     recipe = sources.recipe
-    accelerator = _accelerator(config.device, precision=recipe.precision)
+    accelerator = accelerator_on(config.device, precision=recipe.precision)
     data = open_training_data(
         sources.images,
         sources.taxonomy,
@@ -89,7 +103,7 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
     network, loss = build(recipe, data)
     # Or a slow process would find the folder taken, by the first one of its own run.
     accelerator.wait_for_everyone()
-    run = _Run(config, recipe, data, accelerator, shown=show_progress)
+    run = _Run(config, sources, data, accelerator, shown=show_progress)
     inputs, stored = run.inputs(network, loss)
     trainer = make_trainer(
         config,
@@ -102,7 +116,7 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
     )
     run.begin_folder()
     if run.speaks:
-        sys.stderr.writelines(f"{note}\n" for note in trainer.notes)
+        sys.stderr.writelines(f"{note}\n" for note in (*sources.notes, *trainer.notes))
     position = trainer.fit()
     broken = position.broken | ({} if stored is None else stored.reasons())
     stage = _Stage(recipe)
@@ -129,16 +143,34 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
     )
 
 
+def _config(photos: TrainConfig | str | Path, options: Mapping[str, Any]) -> TrainConfig:
+    if isinstance(photos, TrainConfig):
+        if options:
+            raise ConfigError(
+                f"A whole config was given, and {', '.join(options)} besides: put them into it."
+            )
+        return photos
+    try:
+        return TrainConfig.model_validate({"images": photos, **options})
+    except ValidationError as error:
+        raise ConfigError(explain(error, TrainConfig, what="the options of train")) from None
+
+
 @dataclass
 class _Run:
     """What the steps of one run share."""
 
     config: TrainConfig
-    recipe: Recipe
+    sources: Sources
     data: TrainingData
     accelerator: Accelerator
     shown: bool
     _began: bool = False
+
+    @property
+    def recipe(self) -> Recipe:
+        """How it trains."""
+        return self.sources.recipe
 
     @property
     def speaks(self) -> bool:
@@ -168,11 +200,14 @@ class _Run:
             return photo_inputs(self.recipe, self.data, network), None
         # The store may lie in the folder.
         self.begin_folder()
+        embedder = self._embedder(network)
         with self.accelerator.main_process_first():
+            if self.sources.earlier is not None:
+                self.sources.earlier.store(embedder)
             found = stored_inputs(
                 self.recipe,
                 self.data,
-                self._embedder(network),
+                embedder,
                 workers=self.config.workers,
                 shown=self.speaks,
             )
@@ -263,37 +298,28 @@ def _write_classifier(
         classifier.save(folder)
         write_calibration_scores(folder, scores)
         write_trail(folder, trail)
-        write_index(folder, classifier, data, workers=config.workers, shown=show_progress)
+        write_index(
+            folder,
+            classifier,
+            data,
+            splits=_indexed(classifier),
+            workers=config.workers,
+            shown=show_progress,
+        )
         _keep_metrics(config.out / "classifier", folder)
     return classifier
+
+
+def _indexed(classifier: TaxonClassifier) -> tuple[str, ...]:
+    """Features that were stored can be learned from again, without the photos."""
+    of_features = classifier.parts.recipe.features is not None
+    return ("train", "val", "calibration") if of_features else ("train",)
 
 
 def _keep_metrics(old: Path, new: Path) -> None:
     """Resuming a finished run makes the same classifier again; its judgement still holds."""
     if (old / "metrics.json").is_file():
         shutil.copy(old / "metrics.json", new)
-
-
-def _accelerator(device: str, *, precision: str) -> Accelerator:
-    """Return the holder of device, precision and process group.
-
-    Raises:
-        ConfigError: The device is not there, or cannot compute in that precision.
-    """
-    kind = pick_device(device).type
-    if precision == "fp16" and kind == "cpu":
-        raise ConfigError(
-            "The precision fp16 needs a GPU, and this run computes on the CPU: choose "
-            "--set precision=bf16, or leave `precision` out of the recipe."
-        )
-    if precision == "auto":
-        can_bf16 = kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        precision = "bf16" if can_bf16 else "no"
-    # Accelerate remembers the first device and precision of a Python process; this run may have
-    # others. Only the group of several processes, which cannot be made twice, has to stay.
-    grouped = torch.distributed.is_available() and torch.distributed.is_initialized()
-    AcceleratorState._reset_state(reset_partial_state=not grouped)
-    return Accelerator(cpu=kind == "cpu", mixed_precision=precision)
 
 
 def _classifier(

@@ -18,9 +18,17 @@ class TrainConfig(TaxonomySource):
     )
     out: Path = Field(Path("runs/train"), description="Folder of the run; it must be new.")
     recipe: str | None = Field(
-        None, description="Preset name or YAML file (`taxonet` if left out)."
+        None,
+        description="Preset name or YAML file, or several separated by commas: later ones change "
+        "earlier ones (`quick` if left out).",
     )
     set: tuple[str, ...] = Field((), description="Override of a recipe key: path.to.key=value.")
+    from_: Path | None = Field(
+        None,
+        description="Classifier folder to go on from: its photos, of which its index has the "
+        "features, are learned from together with IMAGES. Its recipe is used, if --recipe is left "
+        "out, and its taxonomy, to which --taxonomy adds taxa.",
+    )
     data_folder: Path | None = Field(
         None,
         description="Folder of the benchmark set that the recipe names (`benchmarks/NAME` if left "
