@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -11,7 +10,8 @@ from torch import Tensor, nn
 from taxonet.errors import ConfigError
 from taxonet.models.adapters import Adapter
 from taxonet.models.backbones import build_backbone
-from taxonet.models.clip import Architecture, ImageTower
+from taxonet.models.clip import ImageTower
+from taxonet.models.clip_architecture import Architecture
 from taxonet.models.experts import ExpertBackbone, ExpertHeads
 from taxonet.models.heads import Head
 from taxonet.registry import HEADS
@@ -99,8 +99,8 @@ def build_network(
     seed: int,
     experts: int = 1,
     head_options: Mapping[str, Any] | None = None,
-    pretrained: bool = False,
-    weights_file: str | Path | None = None,
+    weights: str = "none",
+    options: Mapping[str, Any] | None = None,
     architecture: Architecture | None = None,
     adapter: Adapter | None = None,
 ) -> Network:
@@ -111,7 +111,7 @@ def build_network(
     experts does; the others start at weights of their own, or at the given ones where there are.
 
     Args:
-        backbone: A name for `build_backbone`, as are ``pretrained``, ``weights_file`` and
+        backbone: A name for `build_backbone`, as are ``weights``, ``options`` and
             ``architecture``.
         head: A name in ``taxonet.registry.HEADS``.
         classes: The number c of classes.
@@ -119,14 +119,14 @@ def build_network(
         experts: How many experts share the first stages; above 1, the backbone becomes an
             `ExpertBackbone` with its default of shared stages, and the head an `ExpertHeads`.
         head_options: The options of the head by name; its defaults where left out.
-        pretrained: Start the backbone at timm's weights.
-        weights_file: Start the backbone at the weights in this file.
+        weights: Where the backbone's weights come from; ``none``: from the seed.
+        options: The options of the backbone by name.
         architecture: Of the CLIP model that the backbone is of, where it is known.
         adapter: What is trained of the backbone, which is frozen otherwise; None: all of it.
 
     Raises:
-        ConfigError: An unknown name or option, a number of classes or experts below 1, or a
-            backbone that experts cannot share or the adapter cannot adapt.
+        ConfigError: An unknown name, option or kind of weights, a number of classes or experts
+            below 1, or a backbone that experts cannot share or the adapter cannot adapt.
         CheckpointError: Weights that could not be fetched, read, or fitted to the backbone.
 
     Examples:
@@ -139,8 +139,8 @@ def build_network(
     with keyed_weights("backbone", seed):
         module, embedding_size = build_backbone(
             backbone,
-            pretrained=pretrained,
-            weights_file=weights_file,
+            weights=weights,
+            options=options,
             architecture=architecture,
         )
     with keyed_weights("head", seed):
@@ -149,8 +149,7 @@ def build_network(
         ]
     if experts > 1:
         with keyed_weights("experts", seed):
-            given = pretrained or weights_file is not None
-            module = ExpertBackbone(module, experts, redraw=not given)
+            module = ExpertBackbone(module, experts, redraw=weights == "none")
     network = Network(module, heads[0] if experts == 1 else ExpertHeads(heads))
     if adapter is not None:
         with keyed_weights("adapter", seed):

@@ -8,8 +8,7 @@ from taxonet.classifier.reading import reading_of
 from taxonet.data.loading import ImageDataset
 from taxonet.data.samplers import ReversedSampler, Sampler
 from taxonet.data.sampling import BatchPlan, TailExtension
-from taxonet.models import Network
-from taxonet.models import preprocessing as colours_of
+from taxonet.models import Network, input_config
 from taxonet.recipes import Recipe, dump_recipe
 from taxonet.recipes.verbs import TrainConfig
 from taxonet.registry import SAMPLERS
@@ -99,7 +98,7 @@ def _validation(
     table, targets = data.split("val")
     if not len(table):
         return None
-    colours = colours_of(recipe.model.backbone)
+    colours = input_config(recipe.model.backbone)
     return Validation(
         ImageDataset(table, training_views(recipe), image_size=recipe.model.image_size),
         targets,

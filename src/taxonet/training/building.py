@@ -10,7 +10,7 @@ from taxonet.classifier import adapter_of
 from taxonet.classifier.reading import TreeReading, reading_of
 from taxonet.errors import ConfigError, DataError
 from taxonet.losses import ExpertLoss, Loss
-from taxonet.models import Adapter, Network, build_network
+from taxonet.models import Adapter, Network, build_network, input_config
 from taxonet.recipes import Recipe
 from taxonet.registry import EXPERT_LOSSES, LOSSES, SECOND_STAGES
 from taxonet.training.data import TrainingData
@@ -51,7 +51,8 @@ def build(recipe: Recipe, data: TrainingData) -> tuple[Network, TrainingLoss]:
         seed=recipe.seed,
         experts=recipe.model.experts,
         head_options=reading.head_options(recipe.model.head),
-        pretrained=recipe.model.weights == "pretrained",
+        weights=recipe.model.weights,
+        options=recipe.model.options,
         adapter=adapter,
     )
     if adapter is None:
@@ -93,7 +94,9 @@ def _check_image_size(network: Network, recipe: Recipe) -> None:
     except (AssertionError, RuntimeError, ValueError) as error:
         raise ConfigError(
             f"The backbone {recipe.model.backbone!r} cannot look at images of {size} pixels "
-            f"({error}): set model.image_size to what it was made for, or choose another backbone."
+            f"({error}): set model.image_size to what it was made for "
+            f"({input_config(recipe.model.backbone, options=recipe.model.options).size[0]}), or "
+            "choose another backbone."
         ) from None
     network.train()
 

@@ -22,8 +22,7 @@ from taxonet.data.loading import ImageDataset
 from taxonet.data.sources import open_images
 from taxonet.errors import DataError
 from taxonet.files import atomic_folder, require_free
-from taxonet.models import Head, Network
-from taxonet.models import preprocessing as colours_of
+from taxonet.models import Head, Network, input_config
 from taxonet.progress import Progress
 from taxonet.recipes import PartChoice, Recipe, SecondStageRecipe, read_overrides
 from taxonet.recipes.verbs import RefitConfig
@@ -67,7 +66,7 @@ def fit_second_stage(
     choice = recipe.second_stage
     assert choice is not None
     table, targets = data.split("train")
-    colours = colours_of(recipe.model.backbone)
+    colours = input_config(recipe.model.backbone)
     source = PhotoEmbeddings(
         network,
         ImageDataset(

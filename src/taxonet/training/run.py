@@ -23,8 +23,7 @@ from taxonet.data.table import ImageTable
 from taxonet.devices import pick_device
 from taxonet.errors import ConfigError, DataError
 from taxonet.files import atomic_folder, require_free, write_json, write_text
-from taxonet.models import Network
-from taxonet.models import preprocessing as colours_of
+from taxonet.models import Network, WeightsOrigin, input_config, weights_origin
 from taxonet.recipes import Recipe, dump_recipe
 from taxonet.recipes.verbs import TrainConfig
 from taxonet.training.assembly import make_trainer
@@ -83,6 +82,8 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
         calibration_share=config.calibration_share,
     )
     network, loss = build(recipe, data)
+    # Now, and not when the run ends: a file of weights may be gone by then.
+    origin = weights_origin(recipe.model.backbone, recipe.model.weights)
     trainer = make_trainer(
         config,
         recipe=recipe,
@@ -102,7 +103,7 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
     stage = _Stage(recipe)
     if accelerator.is_main_process and recipe.second_stage is not None:
         stage = _second_stage(config, recipe, data, network, show_progress=show_progress)
-    classifier = _classifier(stage.recipe, data, network, device=config.device)
+    classifier = _classifier(stage.recipe, data, network, origin=origin, device=config.device)
     if accelerator.is_main_process:
         if position.broken:
             write_json(config.out / "broken.json", position.broken)
@@ -217,9 +218,9 @@ def _accelerator(device: str, *, precision: str) -> Accelerator:
 
 
 def _classifier(
-    recipe: Recipe, data: TrainingData, network: Network, *, device: str
+    recipe: Recipe, data: TrainingData, network: Network, *, origin: WeightsOrigin, device: str
 ) -> TaxonClassifier:
-    colours = colours_of(recipe.model.backbone)
+    colours = input_config(recipe.model.backbone)
     parts = ClassifierParts(
         network=network,
         taxonomy=data.taxonomy,
@@ -234,6 +235,7 @@ def _classifier(
         ),
         calibration=Calibration(),
         recipe=recipe,
+        weights_origin=origin,
     )
     return TaxonClassifier(parts, device=device)
 

@@ -1,5 +1,6 @@
 """What a run is told: a recipe, and photos with a taxonomy, given or named by the recipe."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from taxonet.data import benchmarks
 from taxonet.data.sources import open_images
 from taxonet.data.table import ImageTable
 from taxonet.errors import ConfigError
+from taxonet.models import find_row
 from taxonet.recipes import PartChoice, Recipe, load_recipe, preset_names
 from taxonet.recipes.verbs import TrainConfig
 from taxonet.registry import BENCHMARK_SETS
@@ -33,20 +35,21 @@ def open_sources(config: TrainConfig) -> Sources:
         DataError: Photos that are missing, or a benchmark set that is not as published.
     """
     named = str(config.images)
+    overrides = (*_backbone_overrides(config.backbone), *config.set)
     if named not in preset_names() or config.images.exists():
         if config.data_folder is not None:
             raise ConfigError(
                 "--data-folder says where the benchmark set of a recipe lies, and photos are given "
                 "here: leave it out, or name a recipe in the place of the photos."
             )
-        recipe = load_recipe(config.recipe or _DEFAULT_RECIPE, config.set)
+        recipe = load_recipe(config.recipe or _DEFAULT_RECIPE, overrides)
         images = open_images(config.images)
         return Sources(recipe, images, open_taxonomy(config, images))
     if config.recipe is not None:
         raise ConfigError(
             f"{named!r} is a recipe, and --recipe names another. Give photos, or one recipe."
         )
-    recipe = load_recipe(named, config.set)
+    recipe = load_recipe(named, overrides)
     if recipe.data is None:
         raise ConfigError(
             f"The recipe {named!r} does not say what to train on. Give photos: "
@@ -59,6 +62,20 @@ def open_sources(config: TrainConfig) -> Sources:
         return Sources(recipe, found.images, flat_taxonomy(found.images))
     taxonomy = Taxonomy.from_table(found.taxonomy, ranks=found.ranks or None, label="label")
     return Sources(recipe, found.images, taxonomy)
+
+
+def _backbone_overrides(name: str | None) -> list[str]:
+    """Return what a choice of backbone changes in a recipe; YAML reads JSON as it is."""
+    if name is None:
+        return []
+    row = find_row(name)
+    if row is None:
+        return [f"model.backbone={json.dumps(name)}"]
+    return [
+        f"model.backbone={json.dumps(row.backbone)}",
+        f"model.options={json.dumps(dict(row.options))}",
+        "model.weights=pretrained",
+    ]
 
 
 def _read_set(choice: PartChoice, folder: Path | None) -> benchmarks.BenchmarkSet:

@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from taxonet.classifier.reading import TreeReading, reading_of
 from taxonet.errors import ConfigError
 from taxonet.losses.hierarchical import NameContrastLoss
-from taxonet.models import Network, feature_layer, preprocessing
+from taxonet.models import Network, feature_layer, input_config
 from taxonet.recipes import ContrastRecipe, Recipe, TransferRecipe, WordsRecipe
 from taxonet.registry import HIERARCHICAL_LOSSES
 from taxonet.training.covariance import (
@@ -69,7 +69,7 @@ def _objective(
     names: TaxonNames | None,
     accelerator: Accelerator,
 ) -> Objective:
-    colours = preprocessing(recipe.model.backbone)
+    colours = input_config(recipe.model.backbone)
     mean, std = colours.mean, colours.std
     if recipe.mixing is not None:
         return MixingObjective(network, loss, mean=mean, std=std, mixing=recipe.mixing)
@@ -149,7 +149,7 @@ def _transfer(
     data: TrainingData,
 ) -> TransferObjective:
     _require_one_expert(recipe, "transfer")
-    colours = preprocessing(recipe.model.backbone)
+    colours = input_config(recipe.model.backbone)
     layer, channels = feature_layer(network.backbone, choice.layer)
     classes = len(data.classes)
     check_budget(
