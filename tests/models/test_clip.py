@@ -49,7 +49,7 @@ def towers_of(config: dict[str, Any], folder: Path) -> Towers:
     path.write_text(json.dumps(config))
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        towers = load_towers(f"clip:{path}", pretrained=False)
+        towers = load_towers(f"clip:{path}", weights="none")
         for module in towers.image.modules():
             if isinstance(module, nn.BatchNorm2d):
                 assert module.running_mean is not None
@@ -87,7 +87,7 @@ def test_a_folder_gives_the_towers_back(config: dict[str, Any], tmp_path: Path) 
     towers = towers_of(config, tmp_path)
     folder = tmp_path / "towers"
     save_towers(towers, folder, logit_scale=20.0)
-    again = load_towers(f"clip:local-dir:{folder}", pretrained=True)
+    again = load_towers(f"clip:local-dir:{folder}", weights="pretrained")
     again.image.eval()
     again.text.eval()
     assert_same_towers(again, towers)
@@ -147,7 +147,7 @@ def test_as_a_backbone(vision: str, tmp_path: Path, tiny_clips: dict[str, Path])
     towers = towers_of(model_config(vision), tmp_path)
     save_towers(towers, tmp_path / "towers", logit_scale=1.0)
     name = f"clip:local-dir:{tmp_path / 'towers'}"
-    loaded, _ = build_backbone(name, pretrained=True)
+    loaded, _ = build_backbone(name, weights="pretrained")
     for key, tensor in towers.image.state_dict().items():
         assert torch.equal(loaded.state_dict()[key], tensor), key
     known = towers.image.architecture
@@ -252,23 +252,23 @@ def test_files_that_hold_no_model(content: Any, says: str, tmp_path: Path) -> No
 def test_a_config_that_open_clip_cannot_build(changes: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "odd.json").write_text(json.dumps(model_config(**changes)))
     with pytest.raises(ConfigError, match="open_clip cannot build a model of this config: "):
-        load_towers(f"clip:{tmp_path / 'odd.json'}", pretrained=False)
+        load_towers(f"clip:{tmp_path / 'odd.json'}", weights="none")
 
 
 @pytest.mark.parametrize("name", ["clip:RN50", "clip:{json}"])
 def test_weights_need_a_name_that_has_some(name: str, tiny_clips: dict[str, Path]) -> None:
     with pytest.raises(ConfigError, match="without weights: add a tag"):
-        load_towers(name.format(json=tiny_clips["vit"]), pretrained=True)
+        load_towers(name.format(json=tiny_clips["vit"]), weights="pretrained")
 
 
 def test_a_folder_without_weights_or_with_damaged_ones(tmp_path: Path) -> None:
     name = _folder(tmp_path, {"model_cfg": model_config()})
     says = f"The weights of '{name}' could not be loaded .* Copy the folder again"
     with pytest.raises(CheckpointError, match=says):
-        load_towers(name, pretrained=True)
+        load_towers(name, weights="pretrained")
     (tmp_path / "model" / "open_clip_model.safetensors").write_bytes(b"torn")
     with pytest.raises(CheckpointError, match=says):
-        load_towers(name, pretrained=True)
+        load_towers(name, weights="pretrained")
 
 
 def test_weights_of_a_tag_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,7 +277,7 @@ def test_weights_of_a_tag_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("open_clip.factory.download_pretrained", unreachable)
     with pytest.raises(CheckpointError, match=r"'clip:RN50.openai' .*no route.*With a network"):
-        load_towers("clip:RN50.openai", pretrained=True)
+        load_towers("clip:RN50.openai", weights="pretrained")
     monkeypatch.setattr("huggingface_hub.hf_hub_download", unreachable)
     with pytest.raises(CheckpointError, match=r"config of 'a/b' .*no route.*With a network"):
         architecture_of("clip:hf-hub:a/b")
@@ -299,14 +299,14 @@ def foreign_tokenizer(folder: Path) -> dict[str, Any]:
 
 def test_a_tokenizer_of_another_make_goes_with_the_towers(tmp_path: Path) -> None:
     name = _folder(tmp_path, {"model_cfg": foreign_tokenizer(tmp_path / "model")})
-    towers = load_towers(name, pretrained=False)
+    towers = load_towers(name, weights="none")
     assert towers.text.tokenize(["Acer Rosa", "Abies"]).tolist() == [[3, 2, 0], [1, 0, 0]]
     save_towers(towers, tmp_path / "towers", logit_scale=1.0)
-    again = load_towers(f"clip:local-dir:{tmp_path / 'towers'}", pretrained=True)
+    again = load_towers(f"clip:local-dir:{tmp_path / 'towers'}", weights="pretrained")
     assert again.text.tokenize(["Acer Rosa", "Abies"]).tolist() == [[3, 2, 0], [1, 0, 0]]
     (tmp_path / "towers" / "tokenizer.json").unlink()
     with pytest.raises(CheckpointError, match=r"The tokenizer of .* could not be loaded: "):
-        load_towers(f"clip:local-dir:{tmp_path / 'towers'}", pretrained=True)
+        load_towers(f"clip:local-dir:{tmp_path / 'towers'}", weights="pretrained")
 
 
 def test_a_config_alone_has_the_tokenizer_of_open_clip(tmp_path: Path) -> None:
@@ -314,14 +314,14 @@ def test_a_config_alone_has_the_tokenizer_of_open_clip(tmp_path: Path) -> None:
     config["text_cfg"]["hf_tokenizer_name"] = "some/one"
     (tmp_path / "model.json").write_text(json.dumps(config))
     with pytest.raises(ConfigError, match="has a tokenizer that is not open_clip's own"):
-        load_towers(f"clip:{tmp_path / 'model.json'}", pretrained=False)
+        load_towers(f"clip:{tmp_path / 'model.json'}", weights="none")
 
 
 @pytest.mark.parametrize(
     "act",
     [
         lambda name: architecture_of("clip:RN50"),
-        lambda name: load_towers(name, pretrained=False),
+        lambda name: load_towers(name, weights="none"),
         lambda name: build_backbone(name),
         lambda name: preprocessing(name),
     ],

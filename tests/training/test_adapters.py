@@ -82,7 +82,7 @@ def test_a_classifier_with_an_adapter_is_saved_and_read(
     [("cosine", BALANCED), ("cosine", MARGINS), ("linear", "balanced_softmax")],
 )
 def test_the_head_starts_at_the_names(head: str, loss: str, photos: Path, tmp_path: Path) -> None:
-    towers = load_towers(tiny_clip(tmp_path, layers=2), pretrained=False)
+    towers = load_towers(tiny_clip(tmp_path, layers=2), weights="none")
     save_towers(towers, tmp_path / "towers", logit_scale=20.0)
     backbone = f"clip:local-dir:{tmp_path / 'towers'}"
     changes = [*lift(backbone, adapter="lora", head=head, loss=loss), "model.weights=pretrained"]
@@ -138,7 +138,7 @@ def test_names_and_images_meet_by_the_layer_norms_alone(photos: Path, tmp_path: 
         tiny_clip(tmp_path, layers=2), adapter="layer_norm", head="level_cosine", loss="image_text"
     )
     result = train(config(photos, tmp_path / "run", *changes, "epochs=1"))
-    towers = load_towers(f"clip:local-dir:{result.folder / 'towers'}", pretrained=True)
+    towers = load_towers(f"clip:local-dir:{result.folder / 'towers'}", weights="pretrained")
     kept = TaxonClassifier.load(result.classifier, device="cpu").network.backbone.state_dict()
     for key, one in towers.image.state_dict().items():
         assert torch.equal(one, kept[key])

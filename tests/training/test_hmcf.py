@@ -68,7 +68,7 @@ def photo_paths(photos: Path) -> list[Path]:
 
 
 def names_by_exported_tower(run: Path, templates: tuple[str, ...]) -> torch.Tensor:
-    tower = load_towers(f"clip:local-dir:{run / 'towers'}", pretrained=True).text
+    tower = load_towers(f"clip:local-dir:{run / 'towers'}", weights="pretrained").text
     table = pd.read_csv(run / "classifier" / "taxonomy.csv", dtype=str)
     tree = Taxonomy.from_table(table, ranks=("family", "genus", "species"))
     return embed_texts(tower, prompts(tree, templates=templates))
@@ -218,7 +218,7 @@ def test_prediction_needs_no_text_tower_and_not_the_folder_it_came_from(
     photos: Path, tmp_path: Path, tiny_clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     origin = tmp_path / "origin"
-    save_towers(load_towers(f"clip:{tiny_clips['vit']}", pretrained=False), origin, logit_scale=30)
+    save_towers(load_towers(f"clip:{tiny_clips['vit']}", weights="none"), origin, logit_scale=30)
     given = (*hmcf(f"local-dir:{origin}"), "model.weights=pretrained", *GENTLE, "epochs=1")
     folder = train(config(photos, tmp_path / "run", *given)).classifier
     before = TaxonClassifier.load(folder, device="cpu").predict(photo_paths(photos))
@@ -287,7 +287,7 @@ def test_towers_of_other_kinds(
     run = train(config(photos, tmp_path / "run", *given)).folder
     classifier = TaxonClassifier.load(run / "classifier", device="cpu")
     assert len(classifier.predict(photo_paths(photos)[:3])) == 3
-    towers = load_towers(f"clip:local-dir:{run / 'towers'}", pretrained=True)
+    towers = load_towers(f"clip:local-dir:{run / 'towers'}", weights="pretrained")
     expected = classifier.parts.network.backbone.state_dict()
     for name, tensor in towers.image.state_dict().items():
         assert torch.equal(tensor, expected[name]), name

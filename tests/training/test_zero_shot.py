@@ -28,7 +28,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "tiny.json").write_text(json.dumps(model_config(quick_gelu=True)))
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        towers = load_towers(f"clip:{folder / 'tiny.json'}", pretrained=False)
+        towers = load_towers(f"clip:{folder / 'tiny.json'}", weights="none")
     save_towers(towers, folder / "tiny", logit_scale=20.0)
     return folder / "tiny"
 
@@ -54,7 +54,7 @@ def photo_of(photos: Path) -> Path:
 
 def cosines(classifier: TaxonClassifier, model: Path, photo: Path, texts: list[str]) -> Any:
     """What the bare towers say of a photo and some texts."""
-    towers = load_towers(f"clip:local-dir:{model}", pretrained=True)
+    towers = load_towers(f"clip:local-dir:{model}", weights="pretrained")
     towers.image.eval()
     towers.text.eval()
     (embedding,) = classifier.embed([photo])

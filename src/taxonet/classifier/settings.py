@@ -19,6 +19,7 @@ from taxonet.errors import ConfigError, did_you_mean
 # The scores are on the list once their room has been imported.
 from taxonet.inference import novelty as _novelty  # noqa: F401
 from taxonet.inference.learned_diffusion import MapForm
+from taxonet.models import WeightsOrigin
 from taxonet.recipes import PartChoice, Recipe
 from taxonet.registry import FITTED_NOVELTY_SCORES, NOVELTY_SCORES
 
@@ -123,6 +124,8 @@ class Settings(Stored):
     """The map of the learned rollup; None where none was fitted."""
     novelty: PartChoice | None = None
     """The fitted novelty score and its options; None where none was fitted."""
+    weights_origin: WeightsOrigin | None = None
+    """Where the weights came from that the backbone started at; None: not recorded."""
 
     @model_validator(mode="after")
     def _counts_every_class(self) -> Self:

@@ -70,9 +70,10 @@ def load_recipe_and_notes(
 ) -> tuple[Recipe, tuple[str, ...]]:
     """Read a recipe as `load_recipe` does; also say which of its parts changed the backbone."""
     notes: list[str] = []
-    content = _merge(_read_all(source, notes), read_overrides(overrides))
+    content = _read_all(source, notes)
     if "backbone" not in (content.get("model") or {}):
         content = _merge(_base_for(content), content)
+    content = _merge(content, read_overrides(overrides))
     return _checked(content, what=f"recipe {source}"), tuple(notes)
 
 
@@ -202,12 +203,22 @@ def _merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]
     merged = dict(base)
     for key, value in change.items():
         old = merged.get(key)
+        if key == "model" and isinstance(old, dict) and isinstance(value, dict):
+            old = _fitting_options(old, value)
         if isinstance(old, str) and isinstance(value, dict):
             old = {"name": old}  # a part by its name alone, whose options change
         if isinstance(old, dict) and isinstance(value, dict) and not _is_another(key, old, value):
             value = _merge(old, value)
         merged[key] = value
     return merged
+
+
+def _fitting_options(model: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the options of a backbone where a change names another one."""
+    named = model.get("backbone")
+    if named is None or change.get("backbone", named) == named:
+        return model
+    return {key: value for key, value in model.items() if key != "options"}
 
 
 def _is_another(key: str, part: Mapping[str, Any], change: Mapping[str, Any]) -> bool:

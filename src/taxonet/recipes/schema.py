@@ -51,11 +51,18 @@ class ModelRecipe(Section):
 
     backbone: str = Field(
         "resnet10t",
-        description="A timm model name, taxonet's own `resnet10` or `resnet32`, or `clip:` and a "
-        "CLIP model of open_clip.",
+        description="A timm model name, one of taxonet's own as `taxonet list backbones` prints "
+        "them, or `clip:` and a CLIP model of open_clip.",
     )
-    weights: Literal["none", "pretrained"] = Field(
-        "none", description="`pretrained` fetches the backbone's published weights."
+    weights: str = Field(
+        "none",
+        description="Where the backbone starts: `none` (random), `pretrained` (its published "
+        "weights), a file, `hf-hub:OWNER/NAME`, `local-dir:FOLDER`, or a classifier's folder.",
+    )
+    options: dict[str, Any] = Field(
+        {},
+        description="Options of a timm backbone, such as drop_path_rate, img_size or "
+        "dynamic_img_size.",
     )
     head: Literal["linear", "cosine", "prototype", "level_cosine"] = Field(
         "linear",

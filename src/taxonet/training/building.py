@@ -10,7 +10,7 @@ from taxonet.classifier import adapter_of
 from taxonet.classifier.reading import Reading, TreeReading, reading_of
 from taxonet.errors import ConfigError, DataError
 from taxonet.losses import ExpertLoss, Loss
-from taxonet.models import Adapter, Network, build_network, build_network_on_features
+from taxonet.models import Adapter, Network, build_network, build_network_on_features, input_config
 from taxonet.recipes import Recipe
 from taxonet.registry import EXPERT_LOSSES, LOSSES, SECOND_STAGES
 from taxonet.training.data import TrainingData
@@ -79,7 +79,8 @@ def _whole_network(recipe: Recipe, reading: Reading) -> Network:
         seed=recipe.seed,
         experts=model.experts,
         head_options=reading.head_options(model.head),
-        pretrained=model.weights == "pretrained",
+        weights=model.weights,
+        options=model.options,
         neck=model.neck,
         adapter=adapter,
     )
@@ -127,7 +128,9 @@ def _check_image_size(network: Network, recipe: Recipe) -> None:
     except (AssertionError, RuntimeError, ValueError) as error:
         raise ConfigError(
             f"The backbone {recipe.model.backbone!r} cannot look at images of {size} pixels "
-            f"({error}): set model.image_size to what it was made for, or choose another backbone."
+            f"({error}): set model.image_size to what it was made for "
+            f"({input_config(recipe.model.backbone, options=recipe.model.options).size[0]}), or "
+            "choose another backbone."
         ) from None
     network.train()
 

@@ -23,7 +23,7 @@ from taxonet.classifier import (
 from taxonet.data.table import ImageTable
 from taxonet.errors import ConfigError, DataError
 from taxonet.files import atomic_folder, require_free, write_json, write_text
-from taxonet.models import Network, Normalisation
+from taxonet.models import Network, Normalisation, WeightsOrigin, weights_origin
 from taxonet.recipes import Recipe, dump_recipe, explain
 from taxonet.recipes.verbs import TrainConfig
 from taxonet.training.accelerator import accelerator_on
@@ -101,6 +101,8 @@ def train(
         calibration_share=config.calibration_share,
     )
     network, loss = build(recipe, data)
+    # Now, and not when the run ends: a file of weights may be gone by then.
+    origin = weights_origin(recipe.model.backbone, recipe.model.weights)
     # Or a slow process would find the folder taken, by the first one of its own run.
     accelerator.wait_for_everyone()
     run = _Run(config, sources, data, accelerator, shown=show_progress)
@@ -122,9 +124,8 @@ def train(
     stage = _Stage(recipe)
     if accelerator.is_main_process and recipe.second_stage is not None:
         stage = _second_stage(run, network, inputs, stored)
-    classifier = _classifier(
-        stage.recipe, data, network, device=config.device, features=run.features_folder
-    )
+    parts = _parts(stage.recipe, data, network, origin=origin)
+    classifier = TaxonClassifier(parts, device=config.device, features=run.features_folder)
     if accelerator.is_main_process:
         if broken:
             write_json(config.out / "broken.json", broken)
@@ -322,10 +323,10 @@ def _keep_metrics(old: Path, new: Path) -> None:
         shutil.copy(old / "metrics.json", new)
 
 
-def _classifier(
-    recipe: Recipe, data: TrainingData, network: Network, *, device: str, features: Path | None
-) -> TaxonClassifier:
-    parts = ClassifierParts(
+def _parts(
+    recipe: Recipe, data: TrainingData, network: Network, *, origin: WeightsOrigin
+) -> ClassifierParts:
+    return ClassifierParts(
         network=network,
         taxonomy=data.taxonomy,
         class_nodes=data.classes.class_nodes,
@@ -333,8 +334,8 @@ def _classifier(
         preprocessing=_preprocessing(recipe, network),
         calibration=Calibration(),
         recipe=recipe,
+        weights_origin=origin,
     )
-    return TaxonClassifier(parts, device=device, features=features)
 
 
 def _preprocessing(recipe: Recipe, network: Network) -> Preprocessing:

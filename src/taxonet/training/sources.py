@@ -1,5 +1,6 @@
 """What a run is told: a recipe, and photos with a taxonomy, given or named by the recipe."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from taxonet.data import benchmarks
 from taxonet.data.sources import open_images
 from taxonet.data.table import ImageTable
 from taxonet.errors import ConfigError
+from taxonet.models import find_row
 from taxonet.recipes import PartChoice, Recipe, changed_recipe, load_recipe_and_notes, preset_names
 from taxonet.recipes.verbs import TrainConfig
 from taxonet.registry import BENCHMARK_SETS
@@ -40,20 +42,21 @@ def open_sources(config: TrainConfig) -> Sources:
     if config.from_ is not None:
         return _going_on(config, config.from_)
     named = str(config.images)
+    overrides = (*_backbone_overrides(config.backbone), *config.set)
     if named not in preset_names() or config.images.exists():
         if config.data_folder is not None:
             raise ConfigError(
                 "--data-folder says where the benchmark set of a recipe lies, and photos are given "
                 "here: leave it out, or name a recipe in the place of the photos."
             )
-        recipe, notes = load_recipe_and_notes(config.recipe or _DEFAULT_RECIPE, config.set)
+        recipe, notes = load_recipe_and_notes(config.recipe or _DEFAULT_RECIPE, overrides)
         images = open_images(config.images)
         return Sources(recipe, images, open_taxonomy(config, images), notes)
     if config.recipe is not None:
         raise ConfigError(
             f"{named!r} is a recipe, and --recipe names another. Give photos, or one recipe."
         )
-    recipe, notes = load_recipe_and_notes(named, config.set)
+    recipe, notes = load_recipe_and_notes(named, overrides)
     if recipe.data is None:
         raise ConfigError(
             f"The recipe {named!r} does not say what to train on. Give photos: "
@@ -83,6 +86,20 @@ def _going_on(config: TrainConfig, classifier: Path) -> Sources:
         )
     images = earlier.joined(open_images(config.images), seed=recipe.seed)
     return Sources(recipe, images, earlier.taxonomy_with(config), notes, earlier)
+
+
+def _backbone_overrides(name: str | None) -> list[str]:
+    """Return what a choice of backbone changes in a recipe; YAML reads JSON as it is."""
+    if name is None:
+        return []
+    row = find_row(name)
+    if row is None:
+        return [f"model.backbone={json.dumps(name)}"]
+    return [
+        f"model.backbone={json.dumps(row.backbone)}",
+        f"model.options={json.dumps(dict(row.options))}",
+        "model.weights=pretrained",
+    ]
 
 
 def _read_set(choice: PartChoice, folder: Path | None) -> benchmarks.BenchmarkSet:

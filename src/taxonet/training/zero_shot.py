@@ -9,8 +9,15 @@ from taxonet.classifier import Calibration, ClassifierParts, Preprocessing, Taxo
 from taxonet.classifier.reading import reading_of
 from taxonet.errors import DataError
 from taxonet.files import require_free
-from taxonet.models import LevelCosineHead, Network, Normalisation, Towers, load_towers
-from taxonet.models.clip import PREFIX, Architecture, architecture_of
+from taxonet.models import (
+    LevelCosineHead,
+    Network,
+    Normalisation,
+    Towers,
+    load_towers,
+    weights_origin,
+)
+from taxonet.models.clip_architecture import PREFIX, Architecture, architecture_of
 from taxonet.models.level_head import LARGEST_SCALE
 from taxonet.recipes import ModelRecipe, PartChoice, Recipe, WordsRecipe
 from taxonet.recipes.verbs import ZeroShotConfig
@@ -56,7 +63,7 @@ def zero_shot(config: ZeroShotConfig, *, show_progress: bool = False) -> ZeroSho
         )
     name = config.model if config.model.startswith(PREFIX) else PREFIX + config.model
     recipe = _recipe(config, name, architecture_of(name))
-    towers = load_towers(name, pretrained=config.weights == "pretrained")
+    towers = load_towers(name, weights=config.weights)
     parts, notes = _parts(recipe, taxonomy, towers, cache=config.text_cache, shown=show_progress)
     TaxonClassifier(parts, device="cpu").save(config.out)
     return ZeroShotResult(config.out, len(parts.class_nodes), notes)
@@ -70,7 +77,7 @@ def _recipe(config: ZeroShotConfig, name: str, architecture: Architecture) -> Re
             backbone=name,
             weights=config.weights,
             head="level_cosine",
-            image_size=architecture.image_size,
+            image_size=architecture.input_size[0],
             fit=config.fit,
         ),
         loss=PartChoice(name="image_text", **levels),
@@ -107,5 +114,6 @@ def _parts(
         ),
         calibration=Calibration(),
         recipe=recipe,
+        weights_origin=weights_origin(recipe.model.backbone, recipe.model.weights),
     )
     return parts, names.notes

@@ -22,6 +22,11 @@ class TrainConfig(TaxonomySource):
         description="Preset name or YAML file, or several separated by commas: later ones change "
         "earlier ones (`quick` if left out).",
     )
+    backbone: str | None = Field(
+        None,
+        description="Backbone in place of the recipe's: a name that `taxonet list backbones` "
+        "prints, which starts at its published weights, or any that model.backbone takes.",
+    )
     set: tuple[str, ...] = Field((), description="Override of a recipe key: path.to.key=value.")
     from_: Path | None = Field(
         None,
@@ -69,8 +74,10 @@ class ZeroShotConfig(TaxonomySource):
         description="A CLIP model of open_clip with its weights: NAME.TAG such as ViT-B-16.openai, "
         "hf-hub:OWNER/NAME, or local-dir:FOLDER.",
     )
-    weights: Literal["pretrained", "none"] = Field(
-        "pretrained", description="`none` draws random weights, to try the way without them."
+    weights: str = Field(
+        "pretrained",
+        description="`pretrained` takes the model's own weights; a file, `hf-hub:OWNER/NAME` or "
+        "`local-dir:FOLDER` holds others for it; `none` draws random ones, to try the way.",
     )
     templates: tuple[str, ...] = Field(
         ("a photo of a {name}",), description="Sentence with {name} in it; several are averaged."
