@@ -95,7 +95,7 @@ def test_a_loss_that_is_no_number_stops_with_the_place_and_advice(
         "optimiser.clip_norm",
         "schedule.warmup_epochs",
     ]
-    load_recipe("cross_entropy", advice)
+    load_recipe("tiny,cross_entropy", advice)
     assert not (tmp_path / "run" / "classifier").exists()
 
 

@@ -124,7 +124,7 @@ def test_the_folder_of_a_run(photos: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     given = config(photos, run, "loss.scale=16", recipe="taxonet")
     result = train(given)
-    recipe = load_recipe("taxonet", given.set)
+    recipe = load_recipe("tiny,taxonet", given.set)
     assert load_recipe(run / "recipe.yaml") == recipe
     table = open_images(run / "split.csv")
     assert table.split_counts() == {"train": 40, "val": 20, "calibration": 20, "test": 20}
