@@ -80,7 +80,6 @@ def _recommended() -> Any:
     rows = [
         (
             row.name,
-            row.backbone,
             f"{row.parameters_millions:.1f}",
             row.input_pixels,
             row.embedding_size,
@@ -92,8 +91,7 @@ def _recommended() -> Any:
     ]
     columns = (
         "name",
-        "model.backbone",
-        "parameters (M)",
+        "M",
         "pixels",
         "embedding",
         "licence",
@@ -101,7 +99,9 @@ def _recommended() -> Any:
         "note",
     )
     return Table(
-        "Backbones with published weights (--backbone).", tuple(map(Column, columns)), tuple(rows)
+        "Backbones with published weights (--backbone); M: millions of parameters.",
+        tuple(map(Column, columns)),
+        tuple(rows),
     )
 
 

@@ -12,10 +12,10 @@ from taxonet.models.heads import CosineHead, Head, LinearHead
 from taxonet.models.layers import feature_layer
 from taxonet.models.level_head import LevelCosineHead
 from taxonet.models.network import Network, Output, build_network, keyed_weights
+from taxonet.models.origin import WeightsOrigin, weights_origin
 from taxonet.models.prompts import NameForm, prompts
 from taxonet.models.prototype import PrototypeHead
 from taxonet.models.text_embeddings import embed_texts
-from taxonet.models.weights_origin import WeightsOrigin, weights_origin
 
 __all__ = [
     "BACKBONES",
