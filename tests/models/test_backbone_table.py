@@ -1,5 +1,7 @@
 """The recommended backbones: every figure is that of the model that timm or open_clip builds."""
 
+from pathlib import Path
+
 import pytest
 import timm
 import torch
@@ -59,3 +61,13 @@ def test_rows_are_found_by_either_name() -> None:
     assert find_row("resnet10t") is None
     names = [name for row in BACKBONE_TABLE for name in {row.name, row.backbone}]
     assert len(names) == len(set(names))
+
+
+def test_the_page_has_the_same_rows() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "weights.md").read_text(encoding="utf-8")
+    lines = [
+        f"| `{row.name}` | `{row.backbone}` | {row.parameters_millions:.2f} | {row.input_pixels} | "
+        f"{row.embedding_size} | {row.licence} | {'yes' if row.needs_download else 'no'} |"
+        for row in BACKBONE_TABLE
+    ]
+    assert "\n".join(lines) in page

@@ -5,7 +5,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
-from timm.layers import DropPath
+from timm.layers.drop import DropPath
 
 from taxonet.errors import CheckpointError, ConfigError
 from taxonet.models import InputConfig, build_backbone, input_config

@@ -81,7 +81,10 @@ def test_a_backbone_of_the_table_brings_options_and_weights(photos: Path) -> Non
 
 
 def test_any_other_backbone_is_taken_as_it_is_named(photos: Path, tmp_path: Path) -> None:
-    given = {"images": photos / "images.csv", "taxonomy": photos / "taxonomy.csv"}
+    given: dict[str, object] = {
+        "images": photos / "images.csv",
+        "taxonomy": photos / "taxonomy.csv",
+    }
     model = model_of(**given, backbone="test_resnet")
     assert (model.backbone, model.weights, model.options) == ("test_resnet", "none", {})
     # Options are those of the recipe's backbone, and not for another one.
