@@ -226,7 +226,7 @@ def test_prediction_needs_no_text_tower_and_not_the_folder_it_came_from(
     def refuse(*given: object, **named: object) -> None:
         raise AssertionError("a text tower was asked for")
 
-    for room in ("models.clip", "models.backbones", "training.taxon_names"):
+    for room in ("models.clip", "training.taxon_names"):
         monkeypatch.setattr(f"taxonet.{room}.load_towers", refuse)
     monkeypatch.setattr(TextTower, "__init__", refuse)
     shutil.rmtree(origin)

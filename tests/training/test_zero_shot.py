@@ -170,3 +170,13 @@ def test_what_cannot_be_is_refused(make: Any, model: Path, tmp_path: Path) -> No
     pd.DataFrame({"name": ["Acer rubrum"]}).to_csv(tmp_path / "names.csv", index=False)
     with pytest.raises(DataError, match="no column common_name"):
         make(names="common", common_names=tmp_path / "names.csv")
+
+
+def test_where_the_towers_came_from_is_recorded(make: Any, model: Path, tmp_path: Path) -> None:
+    origin = TaxonClassifier.load(make(), device="cpu").parts.weights_origin
+    assert origin is not None
+    assert origin.source == "file open_clip_model.safetensors"
+    file = model / "open_clip_model.safetensors"
+    again = make(model=f"{model}/../tiny.json", weights=str(file), out=tmp_path / "by-file")
+    other = TaxonClassifier.load(again, device="cpu").parts.weights_origin
+    assert other == origin

@@ -80,29 +80,21 @@ def _recommended() -> Any:
     rows = [
         (
             row.name,
-            row.backbone,
             f"{row.parameters_millions:.1f}",
-            row.input_pixels,
-            row.embedding_size,
+            str(row.input_pixels),
+            str(row.embedding_size),
             row.licence,
             "yes" if row.needs_download else "no",
             row.note,
         )
         for row in BACKBONE_TABLE
     ]
-    columns = (
-        "name",
-        "model.backbone",
-        "parameters (M)",
-        "pixels",
-        "embedding",
-        "licence",
-        "download",
-        "note",
+    headings = ("name", "M", "px", "d", "licence", "download", "note")
+    caption = (
+        "Backbones with published weights (--backbone). M: millions of parameters; px: side of the "
+        "images; d: size of the embeddings."
     )
-    return Table(
-        "Backbones with published weights (--backbone).", tuple(map(Column, columns)), tuple(rows)
-    )
+    return Table(caption, tuple(Column(heading) for heading in headings), tuple(rows))
 
 
 def _registry(kind: Kind) -> Any:

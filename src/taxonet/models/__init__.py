@@ -19,10 +19,10 @@ from taxonet.models.network import (
     keyed_weights,
 )
 from taxonet.models.normalisation import Normalisation
+from taxonet.models.origin import WeightsOrigin, weights_origin
 from taxonet.models.prompts import NameForm, prompts
 from taxonet.models.prototype import PrototypeHead
 from taxonet.models.text_embeddings import embed_texts
-from taxonet.models.weights_origin import WeightsOrigin, weights_origin
 
 __all__ = [
     "BACKBONES",
