@@ -26,7 +26,7 @@ from taxonet.data.crops import crops_of, side_to_crop
 from taxonet.data.decoding import ImageSource
 from taxonet.data.loading import stream_batches
 from taxonet.data.transforms import normalise, plain
-from taxonet.devices import pick_device
+from taxonet.devices import pick_device, prediction_autocast
 from taxonet.errors import ConfigError, DataError
 from taxonet.files import readable_path
 from taxonet.inference.prior_shift import with_priors
@@ -283,6 +283,7 @@ class TaxonClassifier:
             image_size=size,
             batch_size=batch_size,
             workers=workers,
+            pin_memory=self.device.type == "cuda",
         )
         for given, batch in stream:
             embedding, logits = self._look_at(batch.images)
@@ -312,10 +313,14 @@ class TaxonClassifier:
         size, crops = preprocessing.image_size, preprocessing.test_crops
         embeddings, logits = [], []
         # One crop at a time: five at once would need five times the memory.
-        for crop in crops_of(images.to(self.device), image_size=size, crops=crops):
-            output = self.network(normalise(crop, preprocessing.mean, preprocessing.std))
-            embeddings.append(output.embedding.float())
-            logits.append(head.scale * output.scores.float())
+        images = images.to(self.device, non_blocking=self.device.type == "cuda")
+        for crop in crops_of(images, image_size=size, crops=crops):
+            pixels = normalise(crop, preprocessing.mean, preprocessing.std)
+            with prediction_autocast(self.device):
+                embedding = self.network.embed(pixels).float()
+            # Scores in bf16 would have three digits, too few for thresholds.
+            embeddings.append(embedding)
+            logits.append(head.scale * head(embedding).float())
         return _mean(embeddings).cpu(), _mean(logits).cpu()
 
     @torch.no_grad()

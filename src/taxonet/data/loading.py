@@ -113,7 +113,11 @@ class ImageDataset(Dataset[Sample | Broken]):
 
 
 def make_loader(
-    dataset: ImageDataset, batches: Iterable[Sequence[Draw]], *, workers: int = 0
+    dataset: ImageDataset,
+    batches: Iterable[Sequence[Draw]],
+    *,
+    workers: int = 0,
+    pin_memory: bool = False,
 ) -> Iterator[Batch]:
     """Yield one `Batch` for each list of draws, in order.
 
@@ -121,8 +125,9 @@ def make_loader(
         dataset: Reads the images.
         batches: Lists of draws, such as ``plan.batches(epoch)``; it may be a stream.
         workers: Processes that read ahead; 0 reads in this one. The batches are the same.
+        pin_memory: Keep the batches in memory from which a GPU of CUDA can copy by itself.
     """
-    return iter(_loader(dataset, batches, workers=workers))
+    return iter(_loader(dataset, batches, workers=workers, pin_memory=pin_memory))
 
 
 def stream_batches(
@@ -132,6 +137,7 @@ def stream_batches(
     image_size: int,
     batch_size: int,
     workers: int = 0,
+    pin_memory: bool = False,
 ) -> Iterator[tuple[list[Item], Batch]]:
     """Yield batches of a stream of images, in its order, holding only a few batches at a time.
 
@@ -141,6 +147,7 @@ def stream_batches(
         image_size: Side of the images that the transform returns.
         batch_size: Images in a batch, broken ones included.
         workers: Processes that read ahead.
+        pin_memory: As for `make_loader`.
 
     Yields:
         The sources of the batch, and the batch; ``rows`` are positions among these sources.
@@ -153,8 +160,8 @@ def stream_batches(
             waiting.append(chunk)
             yield list(enumerate(chunk))
 
-    loader = _loader(_Stream(transform, image_size=image_size), chunks(), workers=workers)
-    for batch in loader:
+    stream = _Stream(transform, image_size=image_size)
+    for batch in _loader(stream, chunks(), workers=workers, pin_memory=pin_memory):
         yield waiting.popleft(), batch
 
 
@@ -190,7 +197,11 @@ class _Collate:
 
 
 def _loader(
-    dataset: ImageDataset | _Stream, batches: Iterable[Sequence[object]], *, workers: int
+    dataset: ImageDataset | _Stream,
+    batches: Iterable[Sequence[object]],
+    *,
+    workers: int,
+    pin_memory: bool,
 ) -> DataLoader[Batch]:
     # The loader's types know only samples and lists; what it yields is what is collated.
     samples: Dataset[Any] = dataset
@@ -199,6 +210,7 @@ def _loader(
         samples,
         batch_sampler=plan,
         num_workers=workers,
+        pin_memory=pin_memory,
         collate_fn=_Collate(dataset.image_size),
         # Without its own generator the loader would draw from torch's global stream.
         generator=torch.Generator(),

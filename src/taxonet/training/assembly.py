@@ -8,6 +8,7 @@ from taxonet.classifier.reading import reading_of
 from taxonet.data.loading import ImageDataset
 from taxonet.data.samplers import ReversedSampler, Sampler
 from taxonet.data.sampling import BatchPlan, TailExtension
+from taxonet.devices import pick_workers
 from taxonet.models import Network
 from taxonet.models import preprocessing as colours_of
 from taxonet.recipes import Recipe, dump_recipe
@@ -68,7 +69,7 @@ def make_trainer(
             table, training_views(recipe), image_size=recipe.model.image_size, seed=recipe.seed
         ),
         targets=targets,
-        validation=_validation(recipe, data, accelerator, workers=config.workers),
+        validation=_validation(recipe, data, accelerator, asked_workers=config.workers),
         reweighting=(
             None
             if recipe.reweighting is None
@@ -83,7 +84,7 @@ def make_trainer(
             folder=config.out,
             orders=_orders(recipe, data, accelerator),
             resume=config.resume,
-            workers=config.workers,
+            workers=pick_workers(config.workers, len(table)),
             minutes_between_checkpoints=config.checkpoint_minutes,
             broken_share=config.broken_share,
             tensorboard=config.tensorboard,
@@ -94,7 +95,7 @@ def make_trainer(
 
 
 def _validation(
-    recipe: Recipe, data: TrainingData, accelerator: Accelerator, *, workers: int
+    recipe: Recipe, data: TrainingData, accelerator: Accelerator, *, asked_workers: int | None
 ) -> Validation | None:
     table, targets = data.split("val")
     if not len(table):
@@ -110,7 +111,7 @@ def _validation(
         mean=colours.mean,
         std=colours.std,
         accelerator=accelerator,
-        workers=workers,
+        workers=pick_workers(asked_workers, len(table)),
     )
 
 

@@ -153,7 +153,10 @@ class Trainer:
         if self.position.step == 0:
             self._bare_objective.start_epoch(self.position.epoch)
         plan = self.plan.batches(self.position.epoch, self.position.step)
-        for batch in make_loader(self.dataset, plan, workers=self.settings.workers):
+        on_gpu = self.accelerator.device.type == "cuda"
+        for batch in make_loader(
+            self.dataset, plan, workers=self.settings.workers, pin_memory=on_gpu
+        ):
             self._note_broken(batch)
             if batch.broken and self._bare_objective.compares_views:
                 batch = batch.with_every_view()
@@ -171,7 +174,7 @@ class Trainer:
         key = ("step", recipe.seed, position.epoch, position.step, self.plan.rank)
         torch.manual_seed(seed_of(*key))
         output: StepOutput = self.objective(
-            batch.images.to(device),
+            batch.images.to(device, non_blocking=device.type == "cuda"),
             self.targets[batch.rows].to(device),
             batch.part.to(device),
             keep=min(recipe.batch_size, int((batch.part == 0).sum()) + len(batch.broken)),

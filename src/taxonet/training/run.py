@@ -20,7 +20,7 @@ from taxonet.classifier import (
     write_trail,
 )
 from taxonet.data.table import ImageTable
-from taxonet.devices import pick_device
+from taxonet.devices import pick_device, pick_precision, pick_workers
 from taxonet.errors import ConfigError, DataError
 from taxonet.files import atomic_folder, require_free, write_json, write_text
 from taxonet.models import Network
@@ -162,7 +162,7 @@ def _second_stage(
 ) -> _Stage:
     try:
         trail = fit_second_stage(
-            recipe, data, network, workers=config.workers, show_progress=show_progress
+            recipe, data, network, workers=_workers(config, data), show_progress=show_progress
         )
     except DataError as error:
         # The backbone is trained, and must not be lost for the head that comes after it.
@@ -180,13 +180,14 @@ def _write_classifier(
     show_progress: bool,
 ) -> TaxonClassifier:
     """Calibrate a classifier, write its folder, and return it as it stands there."""
+    workers = _workers(config, data)
     photos = CalibrationPhotos.of_run(data, origin=f"split.{_table_suffix(data)}")
-    classifier, scores, _ = calibrated(classifier, photos, workers=config.workers)
+    classifier, scores, _ = calibrated(classifier, photos, workers=workers)
     with atomic_folder(config.out / "classifier", replace=True) as folder:
         classifier.save(folder)
         write_calibration_scores(folder, scores)
         write_trail(folder, trail)
-        write_index(folder, classifier, data, workers=config.workers, shown=show_progress)
+        write_index(folder, classifier, data, workers=workers, shown=show_progress)
         _keep_metrics(config.out / "classifier", folder)
     return classifier
 
@@ -197,26 +198,23 @@ def _keep_metrics(old: Path, new: Path) -> None:
         shutil.copy(old / "metrics.json", new)
 
 
+def _workers(config: TrainConfig, data: TrainingData) -> int:
+    return pick_workers(config.workers, len(data.table))
+
+
 def _accelerator(device: str, *, precision: str) -> Accelerator:
     """Return the holder of device, precision and process group.
 
     Raises:
         ConfigError: The device is not there, or cannot compute in that precision.
     """
-    kind = pick_device(device).type
-    if precision == "fp16" and kind == "cpu":
-        raise ConfigError(
-            "The precision fp16 needs a GPU, and this run computes on the CPU: choose "
-            "--set precision=bf16, or leave `precision` out of the recipe."
-        )
-    if precision == "auto":
-        can_bf16 = kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        precision = "bf16" if can_bf16 else "no"
+    chosen = pick_device(device)
+    resolved = pick_precision(precision, chosen)
     # Accelerate remembers the first device and precision of a Python process; this run may have
     # others. Only the group of several processes, which cannot be made twice, has to stay.
     grouped = torch.distributed.is_available() and torch.distributed.is_initialized()
     AcceleratorState._reset_state(reset_partial_state=not grouped)
-    return Accelerator(cpu=kind == "cpu", mixed_precision=precision)
+    return Accelerator(cpu=chosen.type == "cpu", mixed_precision=resolved)
 
 
 def _classifier(

@@ -9,6 +9,12 @@ from taxonet.recipes.schema import Section
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
+#: What the option `workers` says of itself.
+WORKERS = (
+    "Processes that read photos next to the main one; chosen by the machine and the number of "
+    "photos if left out."
+)
+
 
 class TaxonomySource(Section):
     """Where the names and the tree come from."""

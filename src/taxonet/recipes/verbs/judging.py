@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from taxonet.recipes.schema import Section
-from taxonet.recipes.verbs.base import Device
+from taxonet.recipes.verbs.base import WORKERS, Device
 
 
 class EvaluateConfig(Section):
@@ -54,7 +54,7 @@ class EvaluateConfig(Section):
         "region, source or month (made of date where there is none); may repeat.",
     )
     batch_size: PositiveInt = Field(64, description="Photos per forward pass.")
-    workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
+    workers: int | None = Field(None, ge=0, description=WORKERS)
     device: Device = Field("auto", description="Where to compute.")
 
     @model_validator(mode="after")
@@ -93,5 +93,5 @@ class AnalyseConfig(Section):
         "out where there are too many pairs of classes for a quarter of an hour.",
     )
     batch_size: PositiveInt = Field(64, description="Photos per forward pass.")
-    workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
+    workers: int | None = Field(None, ge=0, description=WORKERS)
     device: Device = Field("auto", description="Where to compute.")

@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from taxonet.recipes.schema import Section, check_words
-from taxonet.recipes.verbs.base import Device, TaxonomySource
+from taxonet.recipes.verbs.base import WORKERS, Device, TaxonomySource
 
 
 class TrainConfig(TaxonomySource):
@@ -41,7 +41,7 @@ class TrainConfig(TaxonomySource):
         "come with splits but without that one; 0 takes none.",
     )
     resume: bool = Field(False, description="Go on where an interrupted run in `out` stopped.")
-    workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
+    workers: int | None = Field(None, ge=0, description=WORKERS)
     device: Device = Field("auto", description="Where to compute.")
     tensorboard: bool = Field(False, description="Also log for TensorBoard.")
     checkpoint_minutes: float = Field(5.0, gt=0, description="Minutes between checkpoints.")
@@ -107,7 +107,7 @@ class RefitConfig(Section):
         "without it there are none.",
     )
     out: Path = Field(Path("runs/refit"), description="Folder of the new classifier.")
-    workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
+    workers: int | None = Field(None, ge=0, description=WORKERS)
     device: Device = Field("auto", description="Where to compute.")
 
 
@@ -177,7 +177,7 @@ class CalibrateConfig(Section):
         0.95, gt=0, le=1, description="Share of right names that the one threshold is chosen for."
     )
     batch_size: PositiveInt = Field(64, description="Photos per forward pass.")
-    workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
+    workers: int | None = Field(None, ge=0, description=WORKERS)
     device: Device = Field("auto", description="Where to compute.")
 
     @model_validator(mode="after")
