@@ -197,7 +197,11 @@ def test_all_wrong_keys_come_at_once_with_the_nearest(tmp_path: Path) -> None:
 
 
 def test_a_missing_key_is_asked_for(tmp_path: Path) -> None:
-    says = complaint(write(tmp_path / "r.yaml", "model: {backbone: resnet10}\nepochs: 3\nselection: {extra: 0}\n"))
+    says = complaint(
+        write(
+            tmp_path / "r.yaml", "model: {backbone: resnet10}\nepochs: 3\nselection: {extra: 0}\n"
+        )
+    )
     assert "  loss: this key is required." in says
     assert "  selection.extra: Input should be greater than 0 (got 0)." in says
 

@@ -314,6 +314,7 @@ class TaxonClassifier:
             image_size=size,
             batch_size=batch_size,
             workers=workers,
+            pin_memory=self.device.type == "cuda",
         )
         for given, batch in stream:
             embedding, logits = self._look_at(batch.images)
@@ -361,7 +362,8 @@ class TaxonClassifier:
         size, crops = preprocessing.image_size, preprocessing.test_crops
         embeddings, logits = [], []
         # One crop at a time: five at once would need five times the memory.
-        for crop in crops_of(images.to(self.device), image_size=size, crops=crops):
+        images = images.to(self.device, non_blocking=self.device.type == "cuda")
+        for crop in crops_of(images, image_size=size, crops=crops):
             output = self.network(crop)
             embeddings.append(output.embedding.float())
             logits.append(head.scale * output.scores.float())

@@ -3,6 +3,7 @@
 import glob
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,6 +47,28 @@ def find_images(
             yield from _matches(text)
         else:
             yield text
+
+
+def count_images(inputs: Iterable[str | Path], *, at_most: int = 1000) -> int | None:
+    """Return how many images `find_images` would yield, counting no further than ``at_most``.
+
+    Standard input can be read once only: with ``-`` among the inputs the number is None, not known.
+
+    Args:
+        inputs: What the user named, as for `find_images`.
+        at_most: Where to stop.
+
+    Raises:
+        DataError: As from `find_images`.
+
+    Examples:
+        >>> count_images(["a.jpg", "b.jpg"]), count_images(["a.jpg", "-"])
+        (2, None)
+    """
+    given = list(inputs)
+    if any(str(one) == "-" for one in given):
+        return None
+    return sum(1 for _ in islice(find_images(given), at_most))
 
 
 def _walk(folder: Path, parents: frozenset[Path]) -> Iterator[str]:

@@ -95,13 +95,20 @@ class ImageDataset(Dataset[Sample | Broken]):
         views: Transforms by name: ``train``, ``tail``, ``plain``.
         image_size: Side of the images that the transforms return.
         seed: Key of the transforms' randomness.
+        pin_memory: Keep batches in memory from which a GPU of CUDA can copy by itself.
     """
 
     def __init__(
-        self, table: ImageTable, views: Mapping[str, Transform], *, image_size: int, seed: int = 0
+        self,
+        table: ImageTable,
+        views: Mapping[str, Transform],
+        *,
+        image_size: int,
+        seed: int = 0,
+        pin_memory: bool = False,
     ) -> None:
         self.table, self.views = table, dict(views)
-        self.image_size, self.seed = image_size, seed
+        self.image_size, self.seed, self.pin_memory = image_size, seed, pin_memory
 
     def __len__(self) -> int:
         return len(self.table)
@@ -117,7 +124,7 @@ class ImageDataset(Dataset[Sample | Broken]):
             plan: Lists of draws, such as ``BatchPlan.batches(epoch)``; it may be a stream.
             workers: Processes that read ahead; 0 reads in this one. The batches are the same.
         """
-        return iter(_loader(self, plan, workers=workers))
+        return iter(_loader(self, plan, workers=workers, pin_memory=self.pin_memory))
 
     def __getitem__(self, draw: Draw) -> Sample | Broken:
         if draw.view not in self.views:
@@ -141,6 +148,7 @@ def stream_batches(
     image_size: int,
     batch_size: int,
     workers: int = 0,
+    pin_memory: bool = False,
 ) -> Iterator[tuple[list[Item], Batch]]:
     """Yield batches of a stream of images, in its order, holding only a few batches at a time.
 
@@ -151,6 +159,7 @@ def stream_batches(
         image_size: Side of the images that the transform returns.
         batch_size: Images in a batch, broken ones included.
         workers: Processes that read ahead.
+        pin_memory: Keep batches in memory from which a GPU of CUDA can copy by itself.
 
     Yields:
         The sources of the batch, and the batch; ``rows`` are positions among these sources.
@@ -163,8 +172,8 @@ def stream_batches(
             waiting.append(chunk)
             yield list(enumerate(chunk))
 
-    loader = _loader(_Stream(transform, image_size=image_size), chunks(), workers=workers)
-    for batch in loader:
+    stream = _Stream(transform, image_size=image_size)
+    for batch in _loader(stream, chunks(), workers=workers, pin_memory=pin_memory):
         yield waiting.popleft(), batch
 
 
@@ -210,7 +219,11 @@ class _Collate:
 
 
 def _loader(
-    dataset: ImageDataset | _Stream, batches: Iterable[Sequence[object]], *, workers: int
+    dataset: ImageDataset | _Stream,
+    batches: Iterable[Sequence[object]],
+    *,
+    workers: int,
+    pin_memory: bool,
 ) -> DataLoader[Batch]:
     # The loader's types know only samples and lists; what it yields is what is collated.
     samples: Dataset[Any] = dataset
@@ -219,6 +232,7 @@ def _loader(
         samples,
         batch_sampler=plan,
         num_workers=workers,
+        pin_memory=pin_memory,
         collate_fn=_Collate(dataset.image_size),
         # Without its own generator the loader would draw from torch's global stream.
         generator=torch.Generator(),

@@ -171,7 +171,7 @@ class Trainer:
         key = ("step", recipe.seed, position.epoch, position.step, self.plan.rank)
         _seed(seed_of(*key), device)
         output: StepOutput = self.objective(
-            batch.images.to(device),
+            batch.images.to(device, non_blocking=device.type == "cuda"),
             self.targets[batch.rows].to(device),
             batch.part.to(device),
             keep=min(recipe.batch_size, int((batch.part == 0).sum()) + len(batch.broken)),

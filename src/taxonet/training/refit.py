@@ -18,6 +18,7 @@ from taxonet.classifier import (
 )
 from taxonet.classifier.reading import TreeReading
 from taxonet.data.sources import open_images
+from taxonet.devices import pick_workers
 from taxonet.errors import DataError
 from taxonet.files import atomic_folder, require_free
 from taxonet.models import Head, Network
@@ -113,7 +114,9 @@ def refit(config: RefitConfig, *, show_progress: bool = False) -> RefitResult:
     notes = ["There are no calibration photos: no temperature or threshold was set."]
     if config.images is not None:
         photos = CalibrationPhotos.of_run(_photos(config.images, new), origin=str(config.images))
-        new, scores, _ = calibrated(new, photos, workers=config.workers)
+        new, scores, _ = calibrated(
+            new, photos, workers=pick_workers(config.workers, len(photos.table))
+        )
         notes = [] if new.calibration.images else notes
     with atomic_folder(config.out) as folder:
         new.save(folder)

@@ -21,6 +21,7 @@ from taxonet.classifier import (
     write_trail,
 )
 from taxonet.data.table import ImageTable
+from taxonet.devices import pick_workers
 from taxonet.errors import ConfigError, DataError
 from taxonet.files import atomic_folder, require_free, write_json, write_text
 from taxonet.models import Network, Normalisation, WeightsOrigin, weights_origin
@@ -174,6 +175,11 @@ class _Run:
         return self.sources.recipe
 
     @property
+    def workers(self) -> int:
+        """How many processes read photos next to this one."""
+        return pick_workers(self.config.workers, len(self.data.table))
+
+    @property
     def speaks(self) -> bool:
         """Whether this process tells the user what happens."""
         return self.shown and self.accelerator.is_main_process
@@ -198,7 +204,7 @@ class _Run:
     def inputs(self, network: Network, loss: TrainingLoss) -> tuple[Inputs, StoredSplit | None]:
         """Return what is trained and drawn from; of stored features also the training split."""
         if self.recipe.features is None and self.recipe.probe is None:
-            return photo_inputs(self.recipe, self.data, network), None
+            return self._photo_inputs(network), None
         # The store may lie in the folder.
         self.begin_folder()
         embedder = self._embedder(network)
@@ -209,7 +215,7 @@ class _Run:
                 self.recipe,
                 self.data,
                 embedder,
-                workers=self.config.workers,
+                workers=self.workers,
                 shown=self.speaks,
             )
         if self.recipe.features is not None:
@@ -218,7 +224,10 @@ class _Run:
             self.config, self.recipe, self.data, found[0], loss, self.accelerator, shown=self.shown
         )
         network.train()
-        return photo_inputs(self.recipe, self.data, network), None
+        return self._photo_inputs(network), None
+
+    def _photo_inputs(self, network: Network) -> Inputs:
+        return photo_inputs(self.recipe, self.data, network, device=self.accelerator.device)
 
     def _embedder(self, network: Network) -> Embedder:
         return Embedder.open(
@@ -264,7 +273,7 @@ class _Stage:
 def _second_stage(
     run: _Run, network: Network, inputs: Inputs, stored: StoredSplit | None
 ) -> _Stage:
-    recipe, data, config = run.recipe, run.data, run.config
+    recipe, data = run.recipe, run.data
     _, targets = data.split("train")
     source: EmbeddingSource
     if stored is not None:
@@ -273,13 +282,13 @@ def _second_stage(
         choice = recipe.second_stage
         view = "second stage" if choice is not None and choice.augment is not None else None
         source = PhotoEmbeddings(
-            network, inputs.train, targets, view=view, workers=config.workers, shown=run.shown
+            network, inputs.train, targets, view=view, workers=run.workers, shown=run.shown
         )
     try:
         trail = fit_second_stage(recipe, data, network, source, show_progress=run.shown)
     except DataError as error:
         # The backbone is trained, and must not be lost for the head that comes after it.
-        note = _WITHOUT_STAGE.format(error=error, classifier=config.out / "classifier")
+        note = _WITHOUT_STAGE.format(error=error, classifier=run.config.out / "classifier")
         return _Stage(recipe.model_copy(update={"second_stage": None}), notes=(note,))
     return _Stage(recipe, trail)
 
@@ -293,8 +302,9 @@ def _write_classifier(
     show_progress: bool,
 ) -> TaxonClassifier:
     """Calibrate a classifier, write its folder, and return it as it stands there."""
+    workers = pick_workers(config.workers, len(data.table))
     photos = CalibrationPhotos.of_run(data, origin=f"split.{_table_suffix(data)}")
-    classifier, scores, _ = calibrated(classifier, photos, workers=config.workers)
+    classifier, scores, _ = calibrated(classifier, photos, workers=workers)
     with atomic_folder(config.out / "classifier", replace=True) as folder:
         classifier.save(folder)
         write_calibration_scores(folder, scores)
@@ -304,7 +314,7 @@ def _write_classifier(
             classifier,
             data,
             splits=_indexed(classifier),
-            workers=config.workers,
+            workers=workers,
             shown=show_progress,
         )
         _keep_metrics(config.out / "classifier", folder)

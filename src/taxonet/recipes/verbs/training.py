@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from taxonet.recipes.schema import Section, check_words
-from taxonet.recipes.verbs.base import FEATURES, Device, TaxonomySource
+from taxonet.recipes.verbs.base import FEATURES, WORKERS, Device, TaxonomySource
 
 
 class TrainConfig(TaxonomySource):
@@ -57,7 +57,7 @@ class TrainConfig(TaxonomySource):
     features: Path | None = Field(
         None, description=f"{FEATURES} For recipes with `features` (`features` in OUT if left out)."
     )
-    workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
+    workers: int | None = Field(None, ge=0, description=WORKERS)
     device: Device = Field("auto", description="Where to compute.")
     tensorboard: bool = Field(False, description="Also log for TensorBoard.")
     checkpoint_minutes: float = Field(5.0, gt=0, description="Minutes between checkpoints.")
@@ -126,7 +126,7 @@ class RefitConfig(Section):
     )
     out: Path = Field(Path("runs/refit"), description="Folder of the new classifier.")
     features: Path | None = Field(None, description=FEATURES)
-    workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
+    workers: int | None = Field(None, ge=0, description=WORKERS)
     device: Device = Field("auto", description="Where to compute.")
 
 
@@ -197,7 +197,7 @@ class CalibrateConfig(Section):
     )
     batch_size: PositiveInt = Field(64, description="Photos per forward pass.")
     features: Path | None = Field(None, description=FEATURES)
-    workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
+    workers: int | None = Field(None, ge=0, description=WORKERS)
     device: Device = Field("auto", description="Where to compute.")
 
     @model_validator(mode="after")
