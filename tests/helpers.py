@@ -76,7 +76,12 @@ def tiny_parts(
         class_nodes=np.array(class_nodes),
         class_counts=np.arange(1, classes + 1),
         preprocessing=Preprocessing(
-            image_size=SIZE, fit="crop", mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)
+            image_size=(SIZE, SIZE),
+            fit="crop",
+            interpolation="bilinear",
+            crop_share=1.0,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.25, 0.25, 0.25),
         ),
         calibration=Calibration(),
         recipe=Recipe(

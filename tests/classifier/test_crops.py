@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from taxonet.classifier import Preprocessing, ScoredBatch, TaxonClassifier, fingerprint
+from taxonet.data.resizing import ResizeSpec
 from taxonet.data.table import ImageTable
 from taxonet.data.transforms import normalise, plain
 from taxonet.evaluation.adaptation import adapt_to_photos
@@ -41,8 +42,8 @@ def score(classifier: TaxonClassifier, images: list[Image.Image], batch_size: in
 
 
 def crops(image: Image.Image) -> torch.Tensor:
-    pixels = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)
-    return torch.from_numpy(np.stack(five_crops(plain(LARGER)(pixels).numpy(), SIZE)))
+    pixels = plain(ResizeSpec(size=(LARGER, LARGER)))(image)
+    return torch.from_numpy(np.stack(five_crops(pixels.numpy(), (SIZE, SIZE))))
 
 
 @pytest.mark.parametrize("head", ["cosine", "linear"])

@@ -117,7 +117,7 @@ def test_another_format_is_refused_before_its_keys_are(found: object, folder: Pa
     change_json(
         folder / "classifier.json", lambda content: {"format": found, "taxonet": "9.0", "new": 1}
     )
-    with pytest.raises(CheckpointError, match=rf"format {found!r}.*reads format 1.*taxonet 9\.0"):
+    with pytest.raises(CheckpointError, match=rf"format {found!r}.*reads format 2.*taxonet 9\.0"):
         TaxonClassifier.load(folder)
 
 

@@ -42,7 +42,7 @@ from tests.small_set import SPECIES, TRAIN, config, write_set
         ),
         (
             ("model.backbone=vit_tiny_patch16_224",),
-            r"'vit_tiny_patch16_224' cannot look at images of 32 pixels .*set model.image_size",
+            r"'vit_tiny_patch16_224' cannot look at images of 32 x 32 pixels .*model.image_size",
         ),
         (
             ("loss=am_softmax", "model={head: cosine, experts: 2}", "selection={}"),
@@ -54,10 +54,6 @@ from tests.small_set import SPECIES, TRAIN, config, write_set
                 "transfer={similar: 1, similarity: prototypes, tail_shots: 9}",
             ),
             r"compares one vector a class.*set transfer.similarity to taxonomy",
-        ),
-        (
-            ("model.fit=pad", "augment=shift_flip"),
-            r"model.fit=pad is for photos of any shape, and 'shift_flip' takes",
         ),
     ],
 )

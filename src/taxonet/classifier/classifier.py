@@ -22,7 +22,7 @@ from taxonet.classifier.reading import Reading, reading_of
 from taxonet.classifier.rows import Row, RowMaker, is_figure
 from taxonet.classifier.settings import Calibration
 from taxonet.classifier.source_prior import PriorChange
-from taxonet.data.crops import crops_of, side_to_crop
+from taxonet.data.crops import crops_of, spec_to_crop
 from taxonet.data.decoding import ImageSource
 from taxonet.data.loading import stream_batches
 from taxonet.data.transforms import normalise, plain
@@ -268,7 +268,7 @@ class TaxonClassifier:
         if batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size}.")
         preprocessing = self.parts.preprocessing
-        size = side_to_crop(preprocessing.image_size, crops=preprocessing.test_crops)
+        resize = spec_to_crop(preprocessing.resize, crops=preprocessing.test_crops)
         # Names wait here while their images are read ahead.
         names: deque[str] = deque()
 
@@ -277,13 +277,7 @@ class TaxonClassifier:
                 names.append(name)
                 yield source
 
-        stream = stream_batches(
-            sources(),
-            plain(size, fit=preprocessing.fit),
-            image_size=size,
-            batch_size=batch_size,
-            workers=workers,
-        )
+        stream = stream_batches(sources(), plain(resize), batch_size=batch_size, workers=workers)
         for given, batch in stream:
             embedding, logits = self._look_at(batch.images)
             broken = dict(batch.broken)
@@ -300,7 +294,7 @@ class TaxonClassifier:
             )
 
     def _look_at(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the embeddings and logits of uint8 images ``(G, 3, L, L)``, on the CPU.
+        """Return the embeddings and logits of uint8 images ``(G, 3, *L)``, on the CPU.
 
         Both are means over the crops. Scores are averaged and not probabilities: those of every
         head can be, whatever they are read as, and one temperature still fits all.
@@ -312,7 +306,7 @@ class TaxonClassifier:
         size, crops = preprocessing.image_size, preprocessing.test_crops
         embeddings, logits = [], []
         # One crop at a time: five at once would need five times the memory.
-        for crop in crops_of(images.to(self.device), image_size=size, crops=crops):
+        for crop in crops_of(images.to(self.device), size=size, crops=crops):
             output = self.network(normalise(crop, preprocessing.mean, preprocessing.std))
             embeddings.append(output.embedding.float())
             logits.append(head.scale * output.scores.float())

@@ -5,9 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -28,7 +26,7 @@ class Broken(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """A transformed image ``(3, S, S)`` uint8 of a row, and the part of the batch it is in."""
+    """A transformed image ``(3, H, W)`` uint8 of a row, and the part of the batch it is in."""
 
     image: Tensor
     row: int
@@ -38,7 +36,7 @@ class Sample(NamedTuple):
 class Batch(NamedTuple):
     """The good images of a batch in the order of its draws, and the broken ones.
 
-    Shapes: ``images`` ``(B, 3, S, S)`` uint8, ``rows`` and ``part`` ``(B,)`` int64.
+    Shapes: ``images`` ``(B, 3, H, W)`` uint8, ``rows`` and ``part`` ``(B,)`` int64.
     B may be 0.
     """
 
@@ -79,16 +77,22 @@ class ImageDataset(Dataset[Sample | Broken]):
 
     Args:
         table: The images that the rows of the draws point to.
-        views: Transforms by name: ``train``, ``tail``, ``plain``.
-        image_size: Side of the images that the transforms return.
+        views: Transforms to one size by name: ``train``, ``tail``, ``plain``.
         seed: Key of the transforms' randomness.
+
+    Raises:
+        ConfigError: There is no view, or they return images of different sizes.
     """
 
-    def __init__(
-        self, table: ImageTable, views: Mapping[str, Transform], *, image_size: int, seed: int = 0
-    ) -> None:
-        self.table, self.views = table, dict(views)
-        self.image_size, self.seed = image_size, seed
+    def __init__(self, table: ImageTable, views: Mapping[str, Transform], *, seed: int = 0) -> None:
+        self.table, self.views, self.seed = table, dict(views), seed
+        sizes = {view.size for view in views.values()}
+        if len(sizes) != 1:
+            raise ConfigError(
+                f"The views of a data set must have one size, because their images are stacked, "
+                f"got {sorted(sizes)}."
+            )
+        (self.size,) = sizes
 
     def __len__(self) -> int:
         return len(self.table)
@@ -105,8 +109,9 @@ class ImageDataset(Dataset[Sample | Broken]):
             )
         key = (self.seed, draw.epoch, self.name(draw.row), draw.view, draw.number)
         try:
-            pixels = _read(self.table.source(draw.row), self.image_size)
-            image = keyed(self.views[draw.view], pixels, *key)
+            view = self.views[draw.view]
+            photo = load_image(self.table.source(draw.row), at_least=view.decode_at_least)
+            image = keyed(view, photo, *key)
         except BrokenImage as error:
             return Broken(draw.row, error.reason)
         return Sample(image, draw.row, draw.part)
@@ -129,7 +134,6 @@ def stream_batches(
     sources: Iterable[Item],
     transform: Transform,
     *,
-    image_size: int,
     batch_size: int,
     workers: int = 0,
 ) -> Iterator[tuple[list[Item], Batch]]:
@@ -138,7 +142,6 @@ def stream_batches(
     Args:
         sources: Paths, encoded bytes, PIL images or arrays, as `load_image` takes them.
         transform: Applied to each image.
-        image_size: Side of the images that the transform returns.
         batch_size: Images in a batch, broken ones included.
         workers: Processes that read ahead.
 
@@ -153,7 +156,7 @@ def stream_batches(
             waiting.append(chunk)
             yield list(enumerate(chunk))
 
-    loader = _loader(_Stream(transform, image_size=image_size), chunks(), workers=workers)
+    loader = _loader(_Stream(transform), chunks(), workers=workers)
     for batch in loader:
         yield waiting.popleft(), batch
 
@@ -161,13 +164,14 @@ def stream_batches(
 class _Stream(Dataset[Sample | Broken]):
     """Reads what it is handed: the item is the source itself, with its place in the batch."""
 
-    def __init__(self, transform: Transform, *, image_size: int) -> None:
-        self.transform, self.image_size = transform, image_size
+    def __init__(self, transform: Transform) -> None:
+        self.transform, self.size = transform, transform.size
 
     def __getitem__(self, item: tuple[int, ImageSource]) -> Sample | Broken:
         row, source = item
         try:
-            return Sample(self.transform(_read(source, self.image_size)), row, 0)
+            photo = load_image(source, at_least=self.transform.decode_at_least)
+            return Sample(self.transform(photo), row, 0)
         except BrokenImage as error:
             return Broken(row, error.reason)
 
@@ -175,12 +179,12 @@ class _Stream(Dataset[Sample | Broken]):
 class _Collate:
     """Stacks what came out well and lists the rest."""
 
-    def __init__(self, image_size: int) -> None:
-        self.image_size = image_size
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.size = size
 
     def __call__(self, items: list[Sample | Broken]) -> Batch:
         good = [item for item in items if isinstance(item, Sample)]
-        empty = torch.empty((0, 3, self.image_size, self.image_size), dtype=torch.uint8)
+        empty = torch.empty((0, 3, *self.size), dtype=torch.uint8)
         return Batch(
             images=torch.stack([sample.image for sample in good]) if good else empty,
             rows=torch.tensor([sample.row for sample in good], dtype=torch.int64),
@@ -199,18 +203,7 @@ def _loader(
         samples,
         batch_sampler=plan,
         num_workers=workers,
-        collate_fn=_Collate(dataset.image_size),
+        collate_fn=_Collate(dataset.size),
         # Without its own generator the loader would draw from torch's global stream.
         generator=torch.Generator(),
     )
-
-
-def _read(source: ImageSource, image_size: int) -> Tensor:
-    # Twice the size leaves a random crop enough pixels, and JPEG its cheap small decoding.
-    image = load_image(source, at_least=2 * image_size)
-    return _to_tensor(image)
-
-
-def _to_tensor(image: Image.Image) -> Tensor:
-    pixels = torch.from_numpy(np.array(image))  # (H, W, 3); a copy, for PIL's array is read-only
-    return pixels.permute(2, 0, 1).contiguous()

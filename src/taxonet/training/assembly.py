@@ -64,9 +64,7 @@ def make_trainer(
             twin=twin_sampler(recipe),
             further_views=VIEWS if recipe.contrast is not None else (),
         ),
-        dataset=ImageDataset(
-            table, training_views(recipe), image_size=recipe.model.image_size, seed=recipe.seed
-        ),
+        dataset=ImageDataset(table, training_views(recipe), seed=recipe.seed),
         targets=targets,
         validation=_validation(recipe, data, accelerator, workers=config.workers),
         reweighting=(
@@ -101,7 +99,7 @@ def _validation(
         return None
     colours = colours_of(recipe.model.backbone)
     return Validation(
-        ImageDataset(table, training_views(recipe), image_size=recipe.model.image_size),
+        ImageDataset(table, training_views(recipe)),
         targets,
         reading=reading_of(
             recipe, data.taxonomy, data.classes.class_nodes, data.classes.class_counts

@@ -70,9 +70,7 @@ def fit_second_stage(
     colours = colours_of(recipe.model.backbone)
     source = PhotoEmbeddings(
         network,
-        ImageDataset(
-            table, training_views(recipe), image_size=recipe.model.image_size, seed=recipe.seed
-        ),
+        ImageDataset(table, training_views(recipe), seed=recipe.seed),
         targets,
         view=None if choice.augment is None else "second stage",
         mean=colours.mean,

@@ -35,6 +35,7 @@ from taxonet.training.data import TrainingData, open_training_data
 from taxonet.training.index import write_index
 from taxonet.training.refit import fit_second_stage
 from taxonet.training.sources import open_sources
+from taxonet.training.views import resize_spec
 from taxonet.version import __version__
 
 
@@ -220,14 +221,17 @@ def _classifier(
     recipe: Recipe, data: TrainingData, network: Network, *, device: str
 ) -> TaxonClassifier:
     colours = colours_of(recipe.model.backbone)
+    resize = resize_spec(recipe.model)
     parts = ClassifierParts(
         network=network,
         taxonomy=data.taxonomy,
         class_nodes=data.classes.class_nodes,
         class_counts=data.classes.class_counts,
         preprocessing=Preprocessing(
-            image_size=recipe.model.image_size,
-            fit=recipe.model.fit,
+            image_size=resize.size,
+            fit=resize.fit,
+            interpolation=resize.interpolation,
+            crop_share=resize.crop_share,
             mean=colours.mean,
             std=colours.std,
             test_crops=recipe.model.test_crops,

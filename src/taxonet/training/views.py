@@ -1,11 +1,26 @@
 """How training sees an image: the views that draws name."""
 
+from taxonet.data.resizing import ResizeSpec
 from taxonet.data.transforms import Transform
-from taxonet.errors import ConfigError
-from taxonet.recipes import PartChoice, Recipe
+from taxonet.recipes import ModelRecipe, PartChoice, Recipe
 from taxonet.registry import TRANSFORMS
 
 _TAIL = PartChoice(name="augmix")
+
+
+def resize_spec(model: ModelRecipe) -> ResizeSpec:
+    """Return how photos become the input of a model; prediction resizes them in the same way.
+
+    Examples:
+        >>> resize_spec(ModelRecipe(image_size=(614, 512), crop_share=0.875))
+        ResizeSpec(size=(614, 512), fit='crop', interpolation='bilinear', crop_share=0.875)
+    """
+    return ResizeSpec(
+        size=model.input_size,
+        fit=model.fit,
+        interpolation="bilinear" if model.interpolation is None else model.interpolation,
+        crop_share=1.0 if model.crop_share is None else model.crop_share,
+    )
 
 
 def training_views(recipe: Recipe) -> dict[str, Transform]:
@@ -20,16 +35,8 @@ def training_views(recipe: Recipe) -> dict[str, Transform]:
         choices["contrast"] = recipe.contrast.augment
     if recipe.second_stage is not None and recipe.second_stage.augment is not None:
         choices["second stage"] = recipe.second_stage.augment
-    return {view: _transform(recipe, choice) for view, choice in choices.items()}
-
-
-def _transform(recipe: Recipe, choice: PartChoice) -> Transform:
-    model = recipe.model
-    fit = {} if model.fit == "crop" else {"fit": model.fit}
-    if fit and "fit" not in TRANSFORMS.options(choice.name).model_fields:
-        raise ConfigError(
-            f"model.fit={model.fit} is for photos of any shape, and {choice.name!r} takes images "
-            "that are square already: leave model.fit out, or choose another transform."
-        )
-    transform: Transform = TRANSFORMS.build(choice.name, fit | choice.options, model.image_size)
-    return transform
+    spec = resize_spec(recipe.model)
+    return {
+        view: TRANSFORMS.build(choice.name, choice.options, spec)
+        for view, choice in choices.items()
+    }
