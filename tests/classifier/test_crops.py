@@ -59,6 +59,19 @@ def test_scores_and_embeddings_are_means_over_crops(head: str) -> None:
         torch.testing.assert_close(found.logits[row], network.head.scale * output.scores.mean(0))
 
 
+def test_crops_of_a_rectangle_are_rectangles() -> None:
+    parts = tiny_parts("cosine")
+    given = {"image_size": (40, 24), "test_crops": 5, "fit": "pad", "interpolation": "bicubic"}
+    preprocessing = Preprocessing.model_validate(parts.preprocessing.model_dump() | given)
+    classifier = TaxonClassifier(replace(parts, preprocessing=preprocessing), device="cpu")
+    spec = ResizeSpec(size=(46, 27), fit="pad", interpolation="bicubic")
+    cut = torch.from_numpy(np.stack(five_crops(plain(spec)(photo(0)).numpy(), (40, 24))))
+    with torch.no_grad():
+        output = classifier.network(normalise(cut, preprocessing.mean, preprocessing.std))
+    found = score(classifier, [photo(0)], 64)
+    torch.testing.assert_close(found.embedding[0], output.embedding.mean(0))
+
+
 def test_of_a_photo_of_one_colour_five_looks_are_one() -> None:
     """Where nothing is to be seen, there is nothing that a crop could miss."""
     flat = [Image.new("RGB", (40, 40), (30 * shade, 90, 200)) for shade in range(3)]

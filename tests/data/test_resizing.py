@@ -38,7 +38,6 @@ SPECS = [
     ResizeSpec(size=(224, 224), interpolation="bicubic", crop_share=1.0),
     ResizeSpec(size=(96, 80), interpolation="bicubic", crop_share=0.9),
     ResizeSpec(size=(80, 96), interpolation="bilinear", crop_share=1.0),
-    # Two sides whose scaled lengths are equal once they are rounded down.
     ResizeSpec(size=(20, 21), interpolation="bicubic", crop_share=0.98),
 ]
 

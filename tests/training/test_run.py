@@ -12,12 +12,14 @@ import torch
 
 from taxonet.classifier import TaxonClassifier
 from taxonet.data.decoding import load_image
+from taxonet.data.resizing import ResizeSpec
 from taxonet.data.sources import open_images
 from taxonet.data.table import ImageTable
 from taxonet.errors import ConfigError, DataError, TaxonomyError
 from taxonet.recipes import load_recipe
 from taxonet.recipes.verbs import TrainConfig
 from taxonet.training import train
+from taxonet.training.views import resize_spec
 from tests.small_set import SPECIES, TRAIN, config, write_set
 
 
@@ -114,6 +116,21 @@ def test_a_missing_device_is_refused_at_once(photos: Path, tmp_path: Path) -> No
     with pytest.raises(ConfigError, match="'cuda' is not available"):
         train(given)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_on_rectangles_predicts_what_it_was_trained_on(photos: Path, tmp_path: Path) -> None:
+    shape = "{image_size: [48, 32], interpolation: bicubic, crop_share: 0.9, fit: pad}"
+    changes = (f"model={shape}", "augment=shift_flip", "second_stage={stage: ncm}", "epochs=1")
+    classifier = TaxonClassifier.load(
+        train(config(photos, tmp_path / "run", *changes)).classifier, device="cpu"
+    )
+    preprocessing = classifier.parts.preprocessing
+    expected = ResizeSpec(size=(48, 32), fit="pad", interpolation="bicubic", crop_share=0.9)
+    assert preprocessing.resize == resize_spec(classifier.parts.recipe.model) == expected
+    index = pq.read_table(tmp_path / "run" / "classifier" / "index" / "training.parquet")
+    (name, *_), (stored, *_) = index["image"].to_pylist(), index["embedding"].to_pylist()
+    (found,) = classifier.embed([photos / name])
+    np.testing.assert_allclose(found, stored, atol=1e-4)
 
 
 def test_the_folder_of_a_run(photos: Path, tmp_path: Path) -> None:
