@@ -12,7 +12,7 @@ from tests.cli.conftest import Command
         ("losses", ["dual_margin base_margin_cos=0.15, scale=32.0", "cross_entropy", "am_softmax"]),
         ("heads", ["cosine scale=32.0", "linear"]),
         ("adapters", ["adaptformer bottleneck_size=64, scale=0.1", "lora rank=4", "layer_norm"]),
-        ("transforms", ["crop_flip fit='crop', smallest_area=0.5", "augmix", "plain", "none"]),
+        ("transforms", ["crop_flip smallest_area=0.5, flip_prob=0.5", "augmix", "plain", "none"]),
         (
             "recipes",
             ["taxonet TaxoNet: the dual margin, and tail images", "dbm/cifar100-lt/dbm-bs"],

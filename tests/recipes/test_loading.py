@@ -297,6 +297,13 @@ def test_a_part_may_be_its_name_alone_and_take_options_later(tmp_path: Path) -> 
         (["schedule={name: steps, milestones: [0]}"], "milestones must rise from above 0"),
         (["optimiser.nesterov=true", "optimiser.momentum=0"], "set momentum above 0"),
         (["transfer={similarity: names.csv}"], "set similar to how many"),
+        (["model.image_size=0"], r"^1 problem.*\n.*at least 1, got 0: write 224 or \[614, 512\]"),
+        (["model.image_size=[8]"], r"height and width, .* got \[8\]"),
+        (["model.image_size=[8, 8, 3]"], r"height and width, .* got \[8, 8, 3\]"),
+        (["model.image_size=8.5"], r"in whole pixels .* got 8\.5"),
+        (["model.crop_share=0"], "model.crop_share: .* greater than 0"),
+        (["model.crop_share=1.5"], "model.crop_share: .* less than or equal to 1"),
+        (["model.interpolation=box"], "model.interpolation: .* 'bilinear' or 'bicubic'"),
     ],
 )
 def test_what_cannot_work_together_is_refused(overrides: list[str], says: str) -> None:
@@ -338,3 +345,13 @@ def test_quick_without_features_trains_all_layers_gently() -> None:
     assert (recipe.optimiser.name, recipe.optimiser.learning_rate) == ("adamw", 1e-4)
     quick = load_recipe("quick")
     assert (quick.optimiser.name, quick.optimiser.learning_rate, quick.epochs) == ("sgd", 0.1, 40)
+
+
+def test_an_input_is_a_side_or_a_height_and_a_width(tmp_path: Path) -> None:
+    for given, size, written in (("32", (32, 32), "32"), ("[614, 512]", (614, 512), "- 614")):
+        recipe = load_recipe("tiny", [f"model.image_size={given}"])
+        assert recipe.model.input_size == size
+        text = dump_recipe(recipe)
+        assert written in text.partition("image_size:")[2].partition("fit:")[0]
+        assert load_recipe(write(tmp_path / "recipe.yaml", text)) == recipe
+    assert load_recipe("protocol/taxonet", ["loss=cross_entropy"]).model.input_size == (614, 512)

@@ -121,18 +121,22 @@ def _adapter(recipe: Recipe) -> Adapter | None:
 @torch.no_grad()
 def _check_image_size(network: Network, recipe: Recipe) -> None:
     """Show the network one black image: some backbones take one size of images only."""
-    size = recipe.model.image_size
+    height, width = recipe.model.input_size
     network.eval()
     try:
-        network(torch.zeros(1, 3, size, size))
+        network(torch.zeros(1, 3, height, width))
     except (AssertionError, RuntimeError, ValueError) as error:
         raise ConfigError(
-            f"The backbone {recipe.model.backbone!r} cannot look at images of {size} pixels "
-            f"({error}): set model.image_size to what it was made for "
-            f"({input_config(recipe.model.backbone, options=recipe.model.options).size[0]}), or "
-            "choose another backbone."
+            f"The backbone {recipe.model.backbone!r} cannot look at images of {height} x "
+            f"{width} pixels ({error}): set model.image_size to what it was made for "
+            f"({_made_for(recipe)}), or choose another backbone."
         ) from None
     network.train()
+
+
+def _made_for(recipe: Recipe) -> str:
+    height, width = input_config(recipe.model.backbone, options=recipe.model.options).size
+    return f"[{height}, {width}]"
 
 
 def _build_loss(recipe: Recipe, counts: NDArray[np.int64] | Sequence[int]) -> TrainingLoss:

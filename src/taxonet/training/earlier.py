@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from taxonet.classifier import ClassifierParts, Embedder, split_file
 from taxonet.classifier.embedder import space_of
 from taxonet.classifier.folder import load_parts
-from taxonet.data.features import PLAIN, photo_digests
+from taxonet.data.features import PLAIN, FeatureStore, photo_digests
 from taxonet.data.splitting import split_images
 from taxonet.data.table import STORED, ImageTable
 from taxonet.errors import CheckpointError, ConfigError
@@ -86,7 +86,7 @@ class EarlierPhotos:
         """
         old = self.parts
         space = space_of(old.network, old.preprocessing, backbone=old.recipe.model.backbone)
-        embedder.store.check(space)
+        FeatureStore.open(embedder.store.folder, space)  # refuses another space
         digests = self.frame[STORED].tolist()
         missing = embedder.store.missing(digests, PLAIN)
         if missing:

@@ -45,7 +45,6 @@ def photo_inputs(
     source = partial(
         ImageDataset,
         views=views,
-        image_size=recipe.model.image_size,
         pin_memory=device.type == "cuda",
     )
     (train, _), (val, _) = data.split("train"), data.split("val")

@@ -40,6 +40,7 @@ from taxonet.training.refit import fit_second_stage
 from taxonet.training.second_stage import EmbeddingSource, PhotoEmbeddings
 from taxonet.training.sources import Sources, open_sources
 from taxonet.training.tree_loss import TrainingLoss
+from taxonet.training.views import resize_spec
 from taxonet.version import __version__
 
 
@@ -351,9 +352,12 @@ def _parts(
 def _preprocessing(recipe: Recipe, network: Network) -> Preprocessing:
     normalisation = network.normalise
     assert isinstance(normalisation, Normalisation)  # `build_network` has seen to it
+    resize = resize_spec(recipe.model)
     return Preprocessing(
-        image_size=recipe.model.image_size,
-        fit=recipe.model.fit,
+        image_size=resize.size,
+        fit=resize.fit,
+        interpolation=resize.interpolation,
+        crop_share=resize.crop_share,
         mean=normalisation.mean,
         std=normalisation.std,
         test_crops=recipe.model.test_crops,

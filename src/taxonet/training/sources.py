@@ -1,7 +1,7 @@
 """What a run is told: a recipe, and photos with a taxonomy, given or named by the recipe."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from taxonet.data import benchmarks
@@ -15,6 +15,7 @@ from taxonet.registry import BENCHMARK_SETS
 from taxonet.taxonomy import Taxonomy
 from taxonet.training.data import flat_taxonomy, open_taxonomy
 from taxonet.training.earlier import EarlierPhotos
+from taxonet.training.views import with_input_of_weights
 
 _DEFAULT_RECIPE = "quick"
 
@@ -39,6 +40,11 @@ def open_sources(config: TrainConfig) -> Sources:
         ConfigError: A recipe that cannot be read or that names no data where it has to.
         DataError: Photos that are missing, or a benchmark set that is not as published.
     """
+    found = _sources(config)
+    return replace(found, recipe=with_input_of_weights(found.recipe))
+
+
+def _sources(config: TrainConfig) -> Sources:
     if config.from_ is not None:
         return _going_on(config, config.from_)
     named = str(config.images)

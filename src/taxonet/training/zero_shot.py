@@ -23,6 +23,7 @@ from taxonet.recipes import ModelRecipe, PartChoice, Recipe, WordsRecipe
 from taxonet.recipes.verbs import ZeroShotConfig
 from taxonet.taxonomy import Taxonomy
 from taxonet.training.taxon_names import TaxonNames
+from taxonet.training.views import resize_spec
 
 
 @dataclass(frozen=True)
@@ -104,13 +105,19 @@ def _parts(
     head.vectors = names.vectors(cache=cache, shown=shown)
     head.set_scales(min(towers.text.logit_scale, LARGEST_SCALE))
     mean, std = towers.image.architecture.colours
+    resize = resize_spec(recipe.model)
     parts = ClassifierParts(
         network=Network(towers.image, head, normalisation=Normalisation(mean, std)).eval(),
         taxonomy=taxonomy,
         class_nodes=class_nodes,
         class_counts=counts,
         preprocessing=Preprocessing(
-            image_size=recipe.model.image_size, fit=recipe.model.fit, mean=mean, std=std
+            image_size=resize.size,
+            fit=resize.fit,
+            interpolation=resize.interpolation,
+            crop_share=resize.crop_share,
+            mean=mean,
+            std=std,
         ),
         calibration=Calibration(),
         recipe=recipe,

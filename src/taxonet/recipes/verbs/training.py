@@ -96,7 +96,7 @@ class ZeroShotConfig(TaxonomySource):
         "names of every level.",
     )
     fit: Literal["crop", "pad"] = Field(
-        "crop", description="How a photo becomes square: its middle, or all of it."
+        "crop", description="What of a photo is seen: its middle, or all of it."
     )
     text_cache: Path | None = Field(
         None,
