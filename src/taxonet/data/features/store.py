@@ -17,7 +17,7 @@ from taxonet.errors import ConfigError, DataError
 
 # A table's share of an entry and of a shard, besides the vectors.
 _TABLE_BYTES_OF_ENTRY = 36
-_BYTES_OF_SHARD = 3000
+_BYTES_OF_SHARD = 1400
 
 
 class FeatureStore:
@@ -41,7 +41,7 @@ class FeatureStore:
         >>> with store.writer() as writer:
         ...     writer.add([oak], PLAIN, np.array([[0.5, 2.0]], dtype=np.float32))
         >>> len(store), store.bytes_for(1_000_000) // 1_000_000
-        (1, 49)
+        (1, 46)
         >>> store.missing([ash, oak, ash])
         [0]
         >>> store.vectors([oak, oak]).tolist()
