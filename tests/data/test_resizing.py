@@ -54,14 +54,15 @@ def photo(height: int, width: int, kind: str) -> Image.Image:
 
 
 def by_timm(spec: ResizeSpec) -> Any:
-    config = timm.data.resolve_data_config(
+    of_timm: Any = timm.data  # which has no types
+    config = of_timm.resolve_data_config(
         {
             "input_size": (3, *spec.size),
             "interpolation": spec.interpolation,
             "crop_pct": spec.crop_share,
         }
     )
-    return timm.data.create_transform(**config, normalize=False)
+    return of_timm.create_transform(**config, normalize=False)
 
 
 def difference(one: Tensor, other: Tensor) -> int:
