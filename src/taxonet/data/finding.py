@@ -3,6 +3,7 @@
 import glob
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -56,10 +57,8 @@ def count_images(inputs: Iterable[str | Path], *, at_most: int = 1000) -> int | 
 
     Args:
         inputs: What the user named, as for `find_images`.
-        at_most: Where to stop.
-
-    Raises:
-        DataError: As from `find_images`.
+        at_most: Where to stop. An input that `find_images` refuses ends the count, too: the error
+            is raised when that input's turn comes.
 
     Examples:
         >>> count_images(["a.jpg", "b.jpg"]), count_images(["a.jpg", "-"])
@@ -68,7 +67,11 @@ def count_images(inputs: Iterable[str | Path], *, at_most: int = 1000) -> int | 
     given = list(inputs)
     if any(str(one) == "-" for one in given):
         return None
-    return sum(1 for _ in islice(find_images(given), at_most))
+    count = 0
+    with suppress(DataError):
+        for _ in islice(find_images(given), at_most):
+            count += 1
+    return count
 
 
 def _walk(folder: Path, parents: frozenset[Path]) -> Iterator[str]:
