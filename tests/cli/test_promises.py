@@ -15,7 +15,7 @@ def test_calibrate_predict_and_decide(taxonet: Command, tmp_path: Path) -> None:
     changes = [word for change in small for word in ("--set", change)]
     trained = taxonet(
         *("train", photos / "images.csv", "--taxonomy", photos / "taxonomy.csv", "--out", run),
-        *("--recipe", "cross_entropy", "--device", "cpu", *changes),
+        *("--recipe", "tiny,cross_entropy", "--device", "cpu", *changes),
     )
     assert trained.code == 0, trained.err
     calibrated = taxonet(

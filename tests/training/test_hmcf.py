@@ -322,7 +322,7 @@ def test_two_processes_are_one_with_the_whole_batch(
     alone = train(config(photos, tmp_path / "alone", *given, "batch_size=8")).folder
     both = config(photos, tmp_path / "both", *given, "batch_size=4")
     words = ["-m", "taxonet", "train", str(both.images), "--taxonomy", str(both.taxonomy)]
-    words += ["--recipe", "cross_entropy", "--out", str(both.out), "--device", "cpu"]
+    words += ["--recipe", str(both.recipe), "--out", str(both.out), "--device", "cpu"]
     words += [word for change in both.set for word in ("--set", change)]
     done = torchrun(*words)
     assert done.returncode == 0, done.stderr

@@ -62,7 +62,7 @@ def test_two_processes_end_with_one_classifier(photos: Path, tmp_path: Path) -> 
     """By the command line; one process alone may not take the run up."""
     given = config(photos, tmp_path / "run", recipe="taxonet")
     words = ["-m", "taxonet", "train", str(given.images), "--taxonomy", str(given.taxonomy)]
-    words += ["--recipe", "taxonet", "--out", str(given.out), "--device", "cpu"]
+    words += ["--recipe", str(given.recipe), "--out", str(given.out), "--device", "cpu"]
     words += [word for change in given.set for word in ("--set", change)]
     done = torchrun(*words)
     assert done.returncode == 0, done.stderr

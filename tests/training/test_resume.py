@@ -104,6 +104,9 @@ def assert_same_run(one: Path, other: Path) -> None:
         pytest.param((), {}, 13, 13, id="sgd with momentum"),
         pytest.param((), {}, 10, 10, id="at the last batch of an epoch"),
         pytest.param(
+            ("features={views: 2}", "model.neck=linear"), {}, 13, 13, id="stored features"
+        ),
+        pytest.param(
             ("optimiser.name=adamw", "optimiser.learning_rate=0.001"), {}, 4, 4, id="adamw"
         ),
         pytest.param(
@@ -234,8 +237,16 @@ def test_kill_9_and_resume(photos: Path, tmp_path: Path) -> None:
     alone = train(config(photos, tmp_path / "alone", *changes, recipe="taxonet"))
     killed = tmp_path / "killed"
     given = config(photos, killed, *changes, recipe="taxonet", checkpoint_minutes=1e-6)
-    command = [sys.executable, "-m", "taxonet", "train", str(given.images), "--recipe", "taxonet"]
-    command += ["--taxonomy", str(given.taxonomy), "--out", str(killed), "--device", "cpu"]
+    command = [sys.executable, "-m", "taxonet", "train", str(given.images), "--recipe"]
+    command += [
+        str(given.recipe),
+        "--taxonomy",
+        str(given.taxonomy),
+        "--out",
+        str(killed),
+        "--device",
+        "cpu",
+    ]
     command += ["--checkpoint-minutes", "1e-6"]
     command += [word for change in given.set for word in ("--set", change)]
     process = subprocess.Popen(command, env=_quiet_environment(), stderr=subprocess.PIPE)

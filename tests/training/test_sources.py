@@ -58,7 +58,7 @@ def test_photos_come_with_the_usual_recipe(photos: Path) -> None:
     sources = open_sources(
         TrainConfig(images=photos / "images.csv", taxonomy=photos / "taxonomy.csv")
     )
-    assert sources.recipe.loss.name == "dual_margin"
+    assert (sources.recipe.loss.name, sources.recipe.features is None) == ("dbm", False)
     assert len(sources.taxonomy.leaves) == 5
 
 
@@ -86,7 +86,7 @@ def test_any_other_backbone_is_taken_as_it_is_named(photos: Path, tmp_path: Path
         "taxonomy": photos / "taxonomy.csv",
     }
     model = model_of(**given, backbone="test_resnet")
-    assert (model.backbone, model.weights, model.options) == ("test_resnet", "none", {})
+    assert (model.backbone, model.weights, model.options) == ("test_resnet", "pretrained", {})
     # Options are those of the recipe's backbone, and not for another one.
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(

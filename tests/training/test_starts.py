@@ -92,7 +92,9 @@ def test_options_stay_with_the_classifier(photos: Path, tmp_path: Path) -> None:
 
 def test_an_image_of_another_size_says_which_one(photos: Path, tmp_path: Path) -> None:
     changes = ("model.backbone=vit_tiny_patch16_224", "model.options.img_size=96")
-    with pytest.raises(ConfigError, match=r"cannot look at images of 32 .*was made for \(96\)"):
+    with pytest.raises(
+        ConfigError, match=r"cannot look at images of 32 .*was made for \(\[96, 96\]\)"
+    ):
         train(config(photos, tmp_path / "run", *changes))
 
 

@@ -40,5 +40,11 @@ def _reasons(recipe: Recipe) -> Iterator[str]:
         yield f"{mixing.name} pastes pixels of one photo into another (mixup works on embeddings)"
     if stage is not None and stage.augment is not None:
         yield "second_stage.augment changes photos (features.views stores augmented views)"
+    choice = recipe.selection
+    if choice is not None and choice.keep == "lowest_norm" and model.neck == "none":
+        yield (
+            "no loss shapes their norms, by which images are selected (set model.neck to linear, "
+            "or selection.keep to random)"
+        )
     if model.test_crops != 1:
         yield f"test_crops={model.test_crops} averages scores over several looks at a photo"

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from taxonet.classifier import TaxonClassifier, split_file
-from taxonet.data.decoding import StoredPhoto
+from taxonet.data.decoding import StoredPhoto, file_bytes
 from taxonet.data.table import ImageTable
 from taxonet.files import atomic_file
 from taxonet.progress import Progress
@@ -89,4 +89,4 @@ def _digest(table: ImageTable, row: int) -> str:
     source = table.source(row)
     if isinstance(source, StoredPhoto):
         return source.sha256
-    return sha256(table.read_bytes(row)).hexdigest()
+    return sha256(file_bytes(source)).hexdigest()

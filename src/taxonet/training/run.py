@@ -35,7 +35,7 @@ from taxonet.training.checkpoints import Position, list_checkpoints
 from taxonet.training.data import TrainingData, open_training_data
 from taxonet.training.index import write_index
 from taxonet.training.inputs import Inputs, StoredSplit, photo_inputs, stored_inputs
-from taxonet.training.probe import train_probe
+from taxonet.training.probe import probe_recipe, train_probe
 from taxonet.training.refit import fit_second_stage
 from taxonet.training.second_stage import EmbeddingSource, PhotoEmbeddings
 from taxonet.training.sources import Sources, open_sources
@@ -213,7 +213,7 @@ class _Run:
             if self.sources.earlier is not None:
                 self.sources.earlier.store(embedder)
             found = stored_inputs(
-                self.recipe,
+                self.recipe if self.recipe.probe is None else probe_recipe(self.recipe),
                 self.data,
                 embedder,
                 workers=self.workers,
