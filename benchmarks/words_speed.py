@@ -22,7 +22,7 @@ from accelerate import Accelerator
 from benchmarks.word_towers import write_model
 from taxonet.data.classes import ClassIndex
 from taxonet.data.table import ImageTable
-from taxonet.models.clip import architecture_of
+from taxonet.models.clip_architecture import architecture_of
 from taxonet.recipes import Recipe, load_recipe
 from taxonet.seeds import generator
 from taxonet.taxonomy import Taxonomy
@@ -85,7 +85,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     model = options.model or write_model(Path("runs/words_speed/tower.json"))
-    size = architecture_of(model).image_size
+    size = architecture_of(model).input_size[0]
     changes = (
         f"model.backbone={model}",
         "model.weights=none",

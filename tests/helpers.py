@@ -69,7 +69,12 @@ def tiny_parts(
     """Return a classifier of random features whose class k looks like the photo of seed k."""
     classes = len(class_nodes)
     preprocessing = Preprocessing(
-        image_size=SIZE, fit="crop", mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)
+        image_size=(SIZE, SIZE),
+        fit="crop",
+        interpolation="bilinear",
+        crop_share=1.0,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
     )
     network = build_network(
         backbone="resnet32", head=head, classes=classes, seed=0, colours=preprocessing

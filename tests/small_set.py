@@ -66,7 +66,7 @@ def config(
         images=photos / "images.csv",
         taxonomy=photos / "taxonomy.csv",
         out=out,
-        recipe=recipe,
+        recipe=f"tiny,{recipe}",
         set=(*small, "batch_size=4", "optimiser.learning_rate=0.01", *changes),
         resume=resume,
         workers=workers,

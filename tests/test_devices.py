@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from taxonet.devices import pick_device
+from taxonet.devices import pick_device, pick_precision, pick_workers
 from taxonet.errors import ConfigError
 
 
@@ -35,3 +35,52 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(
 def test_one_of_several_gpus_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     available(monkeypatch, cuda=True, mps=False)
     assert pick_device("cuda:1") == torch.device("cuda", 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "has_bf16", "expected"),
+    [
+        ("auto", "cpu", True, "no"),
+        ("auto", "mps", True, "no"),
+        ("auto", "cuda", True, "bf16"),
+        ("auto", "cuda", False, "no"),
+        ("no", "cuda", True, "no"),
+        ("bf16", "cpu", False, "bf16"),
+        ("fp16", "cuda", True, "fp16"),
+    ],
+)
+def test_the_precision_follows_the_device(
+    asked: str, kind: str, has_bf16: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def supported(including_emulation: bool = True) -> bool:
+        return has_bf16 or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert pick_precision(asked, torch.device(kind)) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "photos", "processors", "processes", "expected"),
+    [
+        (5, 10, 2, 1, 5),
+        (0, 10**6, 64, 1, 0),
+        (None, 499, 64, 1, 0),
+        (None, 500, 64, 1, 8),
+        (None, None, 64, 1, 0),
+        (None, 10**6, 1, 1, 0),
+        (None, 10**6, 2, 1, 0),
+        (None, 10**6, 6, 1, 4),
+        (None, 10**6, 16, 4, 2),
+    ],
+)
+def test_workers_are_what_was_asked_for_or_what_the_machine_can_spare(
+    asked: int | None,
+    photos: int | None,
+    processors: int,
+    processes: int,
+    expected: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("taxonet.devices._usable_processors", lambda: processors)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    assert pick_workers(asked, photos) == expected

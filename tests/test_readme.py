@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from taxonet.cli.app import app
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/command-line.md", "docs/chat-models.md")
+PAGES = ("README.md", "docs/command-line.md", "docs/chat-models.md", "docs/weights.md")
 
 
 def commands() -> list[str]:

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from taxonet.errors import TaxonetError
     from taxonet.evaluation import evaluate
     from taxonet.taxonomy import Taxonomy
-    from taxonet.training import train
+    from taxonet.training import EmbeddingClassifier, train
 
 _HOME = {
+    "EmbeddingClassifier": "taxonet.training",
     "ImageTable": "taxonet.data",
     "TaxonClassifier": "taxonet.classifier",
     "TaxonetError": "taxonet.errors",
@@ -26,6 +27,7 @@ _HOME = {
 }
 
 __all__ = [
+    "EmbeddingClassifier",
     "ImageTable",
     "TaxonClassifier",
     "TaxonetError",

@@ -10,6 +10,7 @@ from torchvision.transforms.v2 import InterpolationMode
 
 from benchmarks.gpu_augment import NUMBERS, CifarAugmentation, Policy, cut_out, shifted_or_flipped
 from benchmarks.gpu_operations import MOVING, OPERATIONS, inverse_map, moved
+from taxonet.data.resizing import ResizeSpec
 from taxonet.data.transforms import auto_augment_cutout
 from taxonet.seeds import seed_of
 
@@ -170,10 +171,11 @@ def test_the_whole_has_the_moments_of_the_plain_pipeline(images: Tensor) -> None
     numbers = torch.rand((count, NUMBERS), generator=keyed("whole"))
     augment = CifarAugmentation("auto_augment_cutout", side=SIDE, device=CPU)
     batched = augment(image.expand(count, -1, -1, -1), numbers)
-    plain = auto_augment_cutout(SIDE)
+    plain = auto_augment_cutout(ResizeSpec(size=(SIDE, SIDE)))
+    photo = v2.functional.to_pil_image(image)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        singly = torch.stack([plain(image) for _ in range(count)])
+        singly = torch.stack([plain(photo) for _ in range(count)])
     pooled = [torch.nn.functional.avg_pool2d(part.float(), 16) for part in (batched, singly)]
     errors = (pooled[0].var(0) / count + pooled[1].var(0) / count).sqrt()
     assert ((pooled[0].mean(0) - pooled[1].mean(0)).abs() / errors).max() < 4.5

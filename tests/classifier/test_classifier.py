@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from taxonet.classifier import Calibration, TaxonClassifier
-from taxonet.classifier.classifier import NamedImage
+from taxonet.classifier.embedder import NamedImage
 from taxonet.data.decoding import ImageSource
 from taxonet.errors import ConfigError, DataError
 from taxonet.models import Network

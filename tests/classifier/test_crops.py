@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from taxonet.classifier import Preprocessing, ScoredBatch, TaxonClassifier, fingerprint
+from taxonet.data.resizing import ResizeSpec
 from taxonet.data.table import ImageTable
 from taxonet.data.transforms import plain
 from taxonet.evaluation.adaptation import adapt_to_photos
@@ -41,8 +42,8 @@ def score(classifier: TaxonClassifier, images: list[Image.Image], batch_size: in
 
 
 def crops(image: Image.Image) -> torch.Tensor:
-    pixels = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)
-    return torch.from_numpy(np.stack(five_crops(plain(LARGER)(pixels).numpy(), SIZE)))
+    pixels = plain(ResizeSpec(size=(LARGER, LARGER)))(image)
+    return torch.from_numpy(np.stack(five_crops(pixels.numpy(), (SIZE, SIZE))))
 
 
 @pytest.mark.parametrize("head", ["cosine", "linear"])
@@ -56,6 +57,19 @@ def test_scores_and_embeddings_are_means_over_crops(head: str) -> None:
         output = network(crops(image))
         torch.testing.assert_close(found.embedding[row], output.embedding.mean(0))
         torch.testing.assert_close(found.logits[row], network.head.scale * output.scores.mean(0))
+
+
+def test_crops_of_a_rectangle_are_rectangles() -> None:
+    parts = tiny_parts("cosine")
+    given = {"image_size": (40, 24), "test_crops": 5, "fit": "pad", "interpolation": "bicubic"}
+    preprocessing = Preprocessing.model_validate(parts.preprocessing.model_dump() | given)
+    classifier = TaxonClassifier(replace(parts, preprocessing=preprocessing), device="cpu")
+    spec = ResizeSpec(size=(46, 27), fit="pad", interpolation="bicubic")
+    cut = torch.from_numpy(np.stack(five_crops(plain(spec)(photo(0)).numpy(), (40, 24))))
+    with torch.no_grad():
+        output = classifier.network(cut)
+    found = score(classifier, [photo(0)], 64)
+    torch.testing.assert_close(found.embedding[0], output.embedding.mean(0))
 
 
 def test_of_a_photo_of_one_colour_five_looks_are_one() -> None:

@@ -12,7 +12,7 @@ from tests.cli.conftest import Command
         ("losses", ["dual_margin base_margin_cos=0.15, scale=32.0", "cross_entropy", "am_softmax"]),
         ("heads", ["cosine scale=32.0", "linear"]),
         ("adapters", ["adaptformer bottleneck_size=64, scale=0.1", "lora rank=4", "layer_norm"]),
-        ("transforms", ["crop_flip fit='crop', smallest_area=0.5", "augmix", "plain", "none"]),
+        ("transforms", ["crop_flip smallest_area=0.5, flip_prob=0.5", "augmix", "plain", "none"]),
         (
             "recipes",
             ["taxonet TaxoNet: the dual margin, and tail images", "dbm/cifar100-lt/dbm-bs"],
@@ -29,7 +29,17 @@ from tests.cli.conftest import Command
         ("samplers", ["class_balanced", "instance_balanced", "progressive", "reversed"]),
         ("second-stages", ["tau_norm tau=1.0", "prototype", "crt", "ncm"]),
         ("benchmark-sets", ["cifar100-lt imbalance=100", "inat2018", "places-lt"]),
-        ("backbones", ["resnet10", "resnet32", "every timm model name works as well"]),
+        (
+            "backbones",
+            [
+                "efficientnet_lite0.packaged 3.4 224 1280 Apache-2.0 no",
+                "bioclip-2 304.0 224 768 MIT yes",
+                "efficientnet_lite0.packaged drop_path_rate=0.0",
+                "resnet10",
+                "resnet32",
+                "every timm model name works as well",
+            ],
+        ),
         ("novelty-scores", ["max_logit", "energy", "entropy", "max_softmax", "embedding_norm"]),
         (
             "fitted-novelty-scores",

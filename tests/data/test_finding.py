@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from taxonet.data import find_images
+from taxonet.data.finding import count_images
 from taxonet.errors import DataError
 
 
@@ -64,3 +65,12 @@ def test_standard_input_is_read_line_by_line() -> None:
     assert next(found) == "zwei ß.jpg"
     with pytest.raises(DataError, match="Line 3 of standard input is not UTF-8"):
         next(found)
+
+
+def test_images_are_counted_as_far_as_is_asked(photos: Path) -> None:
+    there = len(list(find_images([photos])))
+    assert there > 2
+    assert count_images([photos, "missing.jpg"]) == there + 1
+    assert count_images(iter([photos]), at_most=2) == 2
+    assert count_images([photos, "-"]) is None
+    assert count_images([photos, str(photos / "*.none")]) == there

@@ -19,10 +19,12 @@ from taxonet.data import (
     in_order,
     stream_batches,
 )
+from taxonet.data.resizing import ResizeSpec
 from taxonet.data.transforms import augmix, crop_flip, plain
 from taxonet.errors import ConfigError
 
 SIZE = 16
+SPEC = ResizeSpec(size=(SIZE, SIZE))
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +43,8 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> ImageTable:
 
 @pytest.fixture(scope="module")
 def dataset(table: ImageTable) -> ImageDataset:
-    views = {"plain": plain(SIZE), "train": crop_flip(SIZE), "tail": augmix(SIZE)}
-    return ImageDataset(table, views, image_size=SIZE, seed=5)
+    views = {"plain": plain(SPEC), "train": crop_flip(SPEC), "tail": augmix(SPEC)}
+    return ImageDataset(table, views, seed=5)
 
 
 def values(pixels: Tensor) -> set[int]:
@@ -77,6 +79,23 @@ def test_a_batch_of_broken_images_is_empty(dataset: ImageDataset) -> None:
     assert batch.images.dtype == torch.uint8
     assert batch.rows.dtype == torch.int64
     assert [broken.row for broken in batch.broken] == [3, 7]
+
+
+def test_a_batch_of_broken_images_is_empty_for_a_rectangle_too(table: ImageTable) -> None:
+    spec = ResizeSpec(size=(12, 20))
+    dataset = ImageDataset(table, {"plain": plain(spec), "train": crop_flip(spec)})
+    broken, good = dataset.batches([[Draw(3, 0, "plain")], [Draw(2, 0, "train")]])
+    assert broken.images.shape == (0, 3, 12, 20)
+    assert good.images.shape == (1, 3, 12, 20)
+    ((_, batch),) = stream_batches([b""], plain(spec), batch_size=1)
+    assert batch.images.shape == (0, 3, 12, 20)
+    assert len(batch.broken) == 1
+
+
+def test_views_of_different_sizes_cannot_be_stacked(table: ImageTable) -> None:
+    views = {"plain": plain(SPEC), "train": crop_flip(ResizeSpec(size=(8, 16)))}
+    with pytest.raises(ConfigError, match=r"must have one size.*\(8, 16\), \(16, 16\)"):
+        ImageDataset(table, views)
 
 
 def test_workers_make_no_difference(dataset: ImageDataset) -> None:
@@ -131,7 +150,7 @@ def test_a_stream_keeps_its_order_and_only_a_few_batches(table: ImageTable, work
             taken += 1
             yield (table.root or Path()) / f"{i % 10}.png"
 
-    stream = stream_batches(sources(), plain(SIZE), image_size=SIZE, batch_size=4, workers=workers)
+    stream = stream_batches(sources(), plain(SPEC), batch_size=4, workers=workers)
     seen = 0
     for number, (paths, batch) in enumerate(stream):
         assert [path.name for path in paths] == [f"{(4 * number + i) % 10}.png" for i in range(4)]
@@ -147,7 +166,7 @@ def test_a_stream_keeps_its_order_and_only_a_few_batches(table: ImageTable, work
 def test_a_stream_of_images_in_memory() -> None:
     pixels = np.full((SIZE, SIZE, 3), 9, dtype=np.uint8)
     sources = [Image.fromarray(pixels), pixels, b"", "no/such.jpg"]
-    ((given, batch),) = stream_batches(sources, plain(SIZE), image_size=SIZE, batch_size=9)
+    ((given, batch),) = stream_batches(sources, plain(SPEC), batch_size=9)
     assert given == sources
     assert batch.rows.tolist() == [0, 1]
     assert values(batch.images) == {9}
@@ -155,4 +174,4 @@ def test_a_stream_of_images_in_memory() -> None:
 
 
 def test_an_empty_stream() -> None:
-    assert list(stream_batches([], plain(SIZE), image_size=SIZE, batch_size=2)) == []
+    assert list(stream_batches([], plain(SPEC), batch_size=2)) == []

@@ -11,7 +11,7 @@ MANY = 3000
 
 @pytest.fixture(scope="module")
 def tower(tiny_clips: dict[str, Path]) -> TextTower:
-    return load_towers(f"clip:{tiny_clips['vit']}", pretrained=False).text
+    return load_towers(f"clip:{tiny_clips['vit']}", weights="none").text
 
 
 @pytest.mark.parametrize("templates", [1, 2])

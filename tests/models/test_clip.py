@@ -14,15 +14,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from taxonet.errors import CheckpointError, ConfigError
-from taxonet.models import Architecture, Towers, build_backbone, preprocessing
-from taxonet.models.clip import (
-    ImageTower,
-    architecture_of,
-    build_image_tower,
-    is_clip,
-    load_towers,
-    save_towers,
-)
+from taxonet.models import Architecture, InputConfig, Towers, build_backbone, input_config
+from taxonet.models.clip import ImageTower, build_image_tower, load_towers, save_towers
+from taxonet.models.clip_architecture import architecture_of, is_clip
+from taxonet.models.clip_weights import published_file
 from tests.tiny_clip import SIDE_PX, TEXT, VISION, model_config
 
 every_vision = pytest.mark.parametrize("vision", VISION)
@@ -49,7 +44,7 @@ def towers_of(config: dict[str, Any], folder: Path) -> Towers:
     path.write_text(json.dumps(config))
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        towers = load_towers(f"clip:{path}", pretrained=False)
+        towers = load_towers(f"clip:{path}", weights="none")
         for module in towers.image.modules():
             if isinstance(module, nn.BatchNorm2d):
                 assert module.running_mean is not None
@@ -87,7 +82,7 @@ def test_a_folder_gives_the_towers_back(config: dict[str, Any], tmp_path: Path) 
     towers = towers_of(config, tmp_path)
     folder = tmp_path / "towers"
     save_towers(towers, folder, logit_scale=20.0)
-    again = load_towers(f"clip:local-dir:{folder}", pretrained=True)
+    again = load_towers(f"clip:local-dir:{folder}", weights="pretrained")
     again.image.eval()
     again.text.eval()
     assert_same_towers(again, towers)
@@ -147,7 +142,7 @@ def test_as_a_backbone(vision: str, tmp_path: Path, tiny_clips: dict[str, Path])
     towers = towers_of(model_config(vision), tmp_path)
     save_towers(towers, tmp_path / "towers", logit_scale=1.0)
     name = f"clip:local-dir:{tmp_path / 'towers'}"
-    loaded, _ = build_backbone(name, pretrained=True)
+    loaded, _ = build_backbone(name, weights="pretrained")
     for key, tensor in towers.image.state_dict().items():
         assert torch.equal(loaded.state_dict()[key], tensor), key
     known = towers.image.architecture
@@ -176,19 +171,25 @@ def test_texts_that_are_too_long_are_cut(tmp_path: Path) -> None:
     assert tokens[0, -1] == 49407  # the end, without which CLIP finds no feature
 
 
-def test_colours_are_those_of_the_weights_or_of_clip(tmp_path: Path) -> None:
+def test_the_input_is_that_of_the_weights_or_of_clip(tmp_path: Path) -> None:
     name = _folder(tmp_path, {"model_cfg": model_config(), "preprocess_cfg": {}})
-    assert preprocessing(name).mean == open_clip.OPENAI_DATASET_MEAN
-    assert preprocessing(name).std == open_clip.OPENAI_DATASET_STD
-    given = {"mean": [0.5, 0.25, 0.125], "std": [0.1, 0.2, 0.3], "size": [32, 32]}
+    assert input_config(name) == InputConfig(
+        (SIDE_PX, SIDE_PX),
+        open_clip.OPENAI_DATASET_MEAN,
+        open_clip.OPENAI_DATASET_STD,
+        "bicubic",
+        1.0,
+    )
+    given = {"mean": [0.5, 0.25, 0.125], "std": [0.1, 0.2, 0.3], "interpolation": "bilinear"}
     name = _folder(tmp_path, {"model_cfg": model_config(), "preprocess_cfg": given})
-    assert preprocessing(name).mean == (0.5, 0.25, 0.125)
-    assert preprocessing(name).std == (0.1, 0.2, 0.3)
+    assert input_config(name) == InputConfig(
+        (SIDE_PX, SIDE_PX), (0.5, 0.25, 0.125), (0.1, 0.2, 0.3), "bilinear", 1.0
+    )
 
 
 def test_a_name_of_open_clip_needs_no_network() -> None:
     plain, tagged = architecture_of("clip:RN50"), architecture_of("clip:RN50.openai")
-    assert (plain.embedding_size, plain.image_size) == (1024, 224)
+    assert (plain.embedding_size, plain.input_size) == (1024, (224, 224))
     assert "quick_gelu" not in plain.model
     assert tagged.model["quick_gelu"] is True
     assert architecture_of("clip:ViT-B-16.laion2b_s34b_b88k").model.get("quick_gelu") is None
@@ -202,10 +203,10 @@ def test_an_architecture_goes_through_json_and_is_no_alias() -> None:
     assert known.to_dict() == values
     known.to_dict()["model_cfg"]["vision_cfg"]["layers"] = 9
     assert known.to_dict() == values
-    square = model_config()
-    square["vision_cfg"]["image_size"] = [48, 48]
-    assert Architecture.from_dict(square).image_size == 48
-    assert known.image_size == SIDE_PX
+    oblong = model_config()
+    oblong["vision_cfg"]["image_size"] = [48, 40]
+    assert Architecture.from_dict(oblong).input_size == (48, 40)
+    assert known.input_size == (SIDE_PX, SIDE_PX)
 
 
 def test_which_names_are_of_clip() -> None:
@@ -252,35 +253,92 @@ def test_files_that_hold_no_model(content: Any, says: str, tmp_path: Path) -> No
 def test_a_config_that_open_clip_cannot_build(changes: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "odd.json").write_text(json.dumps(model_config(**changes)))
     with pytest.raises(ConfigError, match="open_clip cannot build a model of this config: "):
-        load_towers(f"clip:{tmp_path / 'odd.json'}", pretrained=False)
+        load_towers(f"clip:{tmp_path / 'odd.json'}", weights="none")
 
 
 @pytest.mark.parametrize("name", ["clip:RN50", "clip:{json}"])
 def test_weights_need_a_name_that_has_some(name: str, tiny_clips: dict[str, Path]) -> None:
     with pytest.raises(ConfigError, match="without weights: add a tag"):
-        load_towers(name.format(json=tiny_clips["vit"]), pretrained=True)
+        load_towers(name.format(json=tiny_clips["vit"]), weights="pretrained")
 
 
 def test_a_folder_without_weights_or_with_damaged_ones(tmp_path: Path) -> None:
     name = _folder(tmp_path, {"model_cfg": model_config()})
-    says = f"The weights of '{name}' could not be loaded .* Copy the folder again"
-    with pytest.raises(CheckpointError, match=says):
-        load_towers(name, pretrained=True)
+    with pytest.raises(CheckpointError, match=r"there is no open_clip_model\.safetensors"):
+        load_towers(name, weights="pretrained")
     (tmp_path / "model" / "open_clip_model.safetensors").write_bytes(b"torn")
-    with pytest.raises(CheckpointError, match=says):
-        load_towers(name, pretrained=True)
+    with pytest.raises(CheckpointError, match=f"The weights of '{name}' could not be loaded"):
+        load_towers(name, weights="pretrained")
 
 
 def test_weights_of_a_tag_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One attempt for each, and what works without a network."""
+    asked: list[object] = []
+
     def unreachable(*given: object, **named: object) -> None:
+        asked.append(given)
         raise OSError("no route")
 
-    monkeypatch.setattr("open_clip.factory.download_pretrained", unreachable)
-    with pytest.raises(CheckpointError, match=r"'clip:RN50.openai' .*no route.*With a network"):
-        load_towers("clip:RN50.openai", pretrained=True)
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", unreachable)
-    with pytest.raises(CheckpointError, match=r"config of 'a/b' .*no route.*With a network"):
+    says = "no route.*Without a network, .*clip:local-dir:FOLDER.*efficientnet_lite0.packaged"
+    monkeypatch.setattr("taxonet.models.hub.get_hf_file_metadata", unreachable)
+    with pytest.raises(CheckpointError, match=f"'clip:RN50.openai' .*{says}"):
+        load_towers("clip:RN50.openai", weights="pretrained")
+    with pytest.raises(CheckpointError, match=f"config of 'a/b' .*{says}"):
         architecture_of("clip:hf-hub:a/b")
+    monkeypatch.setattr("open_clip.download_pretrained", unreachable)
+    with pytest.raises(CheckpointError, match=f"'clip:RN50.yfcc15m' .*{says}"):
+        load_towers("clip:RN50.yfcc15m", weights="pretrained")
+    assert len(asked) == 3
+
+
+def test_the_weights_of_a_tag_come_from_the_file_that_was_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The safe format is asked for first."""
+    asked: list[tuple[str, tuple[str, ...]]] = []
+
+    def found(repository: str, names: tuple[str, ...], **named: object) -> Path:
+        asked.append((repository, tuple(names)))
+        return tmp_path / "towers" / "open_clip_model.safetensors"
+
+    monkeypatch.setattr("taxonet.models.clip_weights.fetch_file", found)
+    assert published_file("clip:ViT-B-16.openai").name == "open_clip_model.safetensors"
+    assert published_file("clip:ViT-B-16.laion2b_s34b_b88k").parent.name == "towers"
+    assert published_file("clip:hf-hub:imageomics/bioclip-2").parent.name == "towers"
+    usual = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors")
+    assert [repository for repository, _ in asked] == [
+        "timm/vit_base_patch16_clip_224.openai",
+        "laion/CLIP-ViT-B-16-laion2B-s34B-b88K",
+        "imageomics/bioclip-2",
+    ]
+    assert all(names[:2] == usual for _, names in asked)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_other_weights_fill_both_towers(
+    kind: str, tmp_path: Path, tiny_clips: dict[str, Path]
+) -> None:
+    towers = towers_of(model_config(), tmp_path)
+    folder = tmp_path / "towers"
+    save_towers(towers, folder, logit_scale=20.0)
+    file = folder / "open_clip_model.safetensors"
+    weights = str(file) if kind == "file" else f"local-dir:{folder}"
+    name = f"clip:{tiny_clips['vit']}"
+    assert_same_towers(load_towers(name, weights=weights), towers)
+    alone, _ = build_backbone(name, weights=weights)
+    for key, tensor in towers.image.state_dict().items():
+        assert torch.equal(alone.state_dict()[key], tensor), key
+    with pytest.raises(CheckpointError, match=r"could not be loaded from .*towers"):
+        load_towers(f"clip:{tiny_clips['modified_resnet']}", weights=weights)
+
+
+def test_weights_for_other_colours_are_refused(tmp_path: Path, tiny_clips: dict[str, Path]) -> None:
+    save_towers(towers_of(model_config(), tmp_path), tmp_path / "towers", logit_scale=20.0)
+    config = tmp_path / "towers" / "open_clip_config.json"
+    content = json.loads(config.read_text())
+    config.write_text(json.dumps(content | {"preprocess_cfg": {"mean": [0.1, 0.2, 0.3]}}))
+    with pytest.raises(ConfigError, match=r"mean and std \(\(0.1, 0.2, 0.3\).*local-dir:FOLDER"):
+        load_towers(f"clip:{tiny_clips['vit']}", weights=f"local-dir:{tmp_path / 'towers'}")
 
 
 def foreign_tokenizer(folder: Path) -> dict[str, Any]:
@@ -299,14 +357,14 @@ def foreign_tokenizer(folder: Path) -> dict[str, Any]:
 
 def test_a_tokenizer_of_another_make_goes_with_the_towers(tmp_path: Path) -> None:
     name = _folder(tmp_path, {"model_cfg": foreign_tokenizer(tmp_path / "model")})
-    towers = load_towers(name, pretrained=False)
+    towers = load_towers(name, weights="none")
     assert towers.text.tokenize(["Acer Rosa", "Abies"]).tolist() == [[3, 2, 0], [1, 0, 0]]
     save_towers(towers, tmp_path / "towers", logit_scale=1.0)
-    again = load_towers(f"clip:local-dir:{tmp_path / 'towers'}", pretrained=True)
+    again = load_towers(f"clip:local-dir:{tmp_path / 'towers'}", weights="pretrained")
     assert again.text.tokenize(["Acer Rosa", "Abies"]).tolist() == [[3, 2, 0], [1, 0, 0]]
     (tmp_path / "towers" / "tokenizer.json").unlink()
     with pytest.raises(CheckpointError, match=r"The tokenizer of .* could not be loaded: "):
-        load_towers(f"clip:local-dir:{tmp_path / 'towers'}", pretrained=True)
+        load_towers(f"clip:local-dir:{tmp_path / 'towers'}", weights="pretrained")
 
 
 def test_a_config_alone_has_the_tokenizer_of_open_clip(tmp_path: Path) -> None:
@@ -314,16 +372,16 @@ def test_a_config_alone_has_the_tokenizer_of_open_clip(tmp_path: Path) -> None:
     config["text_cfg"]["hf_tokenizer_name"] = "some/one"
     (tmp_path / "model.json").write_text(json.dumps(config))
     with pytest.raises(ConfigError, match="has a tokenizer that is not open_clip's own"):
-        load_towers(f"clip:{tmp_path / 'model.json'}", pretrained=False)
+        load_towers(f"clip:{tmp_path / 'model.json'}", weights="none")
 
 
 @pytest.mark.parametrize(
     "act",
     [
         lambda name: architecture_of("clip:RN50"),
-        lambda name: load_towers(name, pretrained=False),
+        lambda name: load_towers(name, weights="none"),
         lambda name: build_backbone(name),
-        lambda name: preprocessing(name),
+        lambda name: input_config(name),
     ],
 )
 def test_without_the_extra(

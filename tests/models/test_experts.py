@@ -278,7 +278,7 @@ def test_given_weights_go_into_every_expert(tmp_path: Path) -> None:
         classes=5,
         seed=0,
         experts=2,
-        weights_file=tmp_path / "weights.safetensors",
+        weights=str(tmp_path / "weights.safetensors"),
     ).eval()
     output = network(images())
     expected = given.eval()(network.normalise(images())).repeat(1, 2)

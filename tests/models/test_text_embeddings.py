@@ -35,7 +35,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def tower_of(tiny_clips: dict[str, Path], *, seed: int) -> TextTower:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return load_towers(f"clip:{tiny_clips['vit']}", pretrained=False).text
+        return load_towers(f"clip:{tiny_clips['vit']}", weights="none").text
 
 
 def files_of(folder: Path) -> list[Path]:

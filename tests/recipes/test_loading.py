@@ -3,7 +3,14 @@ from pathlib import Path
 import pytest
 
 from taxonet.errors import ConfigError
-from taxonet.recipes import PartChoice, Recipe, dump_recipe, load_recipe, preset_names
+from taxonet.recipes import (
+    PartChoice,
+    Recipe,
+    dump_recipe,
+    load_recipe,
+    load_recipe_and_notes,
+    preset_names,
+)
 
 
 def write(path: Path, text: str) -> Path:
@@ -31,7 +38,14 @@ def test_every_preset_survives_writing_and_reading(name: str, tmp_path: Path) ->
 
 def test_the_presets_say_what_they_are() -> None:
     at_the_top = [name for name in preset_names() if "/" not in name]
-    assert at_the_top == ["am_softmax", "cross_entropy", "taxonet"]
+    assert at_the_top == [
+        "am_softmax",
+        "cross_entropy",
+        "finetune",
+        "quick",
+        "taxonet",
+        "tiny",
+    ]
     assert {"method/dbm-bs", "dbm/cifar100-lt/dbm-bs"} <= set(preset_names())
     # A data set and a method, and nothing that the method does not say.
     recipe = load_recipe("dbm/cifar100-lt/dbm-bs", ["data.imbalance=50"])
@@ -183,7 +197,11 @@ def test_all_wrong_keys_come_at_once_with_the_nearest(tmp_path: Path) -> None:
 
 
 def test_a_missing_key_is_asked_for(tmp_path: Path) -> None:
-    says = complaint(write(tmp_path / "r.yaml", "epochs: 3\nselection: {extra: 0}\n"))
+    says = complaint(
+        write(
+            tmp_path / "r.yaml", "model: {backbone: resnet10}\nepochs: 3\nselection: {extra: 0}\n"
+        )
+    )
     assert "  loss: this key is required." in says
     assert "  selection.extra: Input should be greater than 0 (got 0)." in says
 
@@ -279,8 +297,61 @@ def test_a_part_may_be_its_name_alone_and_take_options_later(tmp_path: Path) -> 
         (["schedule={name: steps, milestones: [0]}"], "milestones must rise from above 0"),
         (["optimiser.nesterov=true", "optimiser.momentum=0"], "set momentum above 0"),
         (["transfer={similarity: names.csv}"], "set similar to how many"),
+        (["model.image_size=0"], r"^1 problem.*\n.*at least 1, got 0: write 224 or \[614, 512\]"),
+        (["model.image_size=[8]"], r"height and width, .* got \[8\]"),
+        (["model.image_size=[8, 8, 3]"], r"height and width, .* got \[8, 8, 3\]"),
+        (["model.image_size=8.5"], r"in whole pixels .* got 8\.5"),
+        (["model.crop_share=0"], "model.crop_share: .* greater than 0"),
+        (["model.crop_share=1.5"], "model.crop_share: .* less than or equal to 1"),
+        (["model.interpolation=box"], "model.interpolation: .* 'bilinear' or 'bicubic'"),
     ],
 )
 def test_what_cannot_work_together_is_refused(overrides: list[str], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         load_recipe("cross_entropy", overrides)
+
+
+def test_a_recipe_without_a_backbone_stands_on_quick(tmp_path: Path) -> None:
+    recipe = load_recipe("method/dbm-ce")
+    assert (recipe.model.backbone, recipe.model.weights) == (
+        "efficientnet_lite0.packaged",
+        "pretrained",
+    )
+    assert recipe.features is not None
+    assert recipe.loss == PartChoice(name="dbm", base="ce")
+    # Nor does a loss of its own get the head of quick's.
+    assert load_recipe(write(tmp_path / "r.yaml", "loss: cross_entropy\n")).model.head == "linear"
+    assert load_recipe("dbm/cifar100-lt/dbm-bs").features is None
+
+
+def test_later_recipes_change_earlier_ones_and_a_change_of_backbone_is_said(
+    tmp_path: Path,
+) -> None:
+    recipe, notes = load_recipe_and_notes("quick,method/cb", ["epochs=3"])
+    assert (recipe.loss.name, recipe.model.head, recipe.epochs) == ("class_balanced", "linear", 3)
+    assert notes == ()
+    write(tmp_path / "other.yaml", "model: {backbone: resnet50}\n")
+    both = write(tmp_path / "both.yaml", "extends: [quick, other.yaml]\n")
+    recipe, notes = load_recipe_and_notes(both)
+    assert recipe.model.backbone == "resnet50"
+    (note,) = notes
+    assert note.endswith(
+        "other.yaml changes the backbone from efficientnet_lite0.packaged to resnet50."
+    )
+
+
+def test_quick_without_features_trains_all_layers_gently() -> None:
+    recipe = load_recipe("quick", ["features=null"])
+    assert (recipe.optimiser.name, recipe.optimiser.learning_rate) == ("adamw", 1e-4)
+    quick = load_recipe("quick")
+    assert (quick.optimiser.name, quick.optimiser.learning_rate, quick.epochs) == ("sgd", 0.1, 40)
+
+
+def test_an_input_is_a_side_or_a_height_and_a_width(tmp_path: Path) -> None:
+    for given, size, written in (("32", (32, 32), "32"), ("[614, 512]", (614, 512), "- 614")):
+        recipe = load_recipe("tiny", [f"model.image_size={given}"])
+        assert recipe.model.input_size == size
+        text = dump_recipe(recipe)
+        assert written in text.partition("image_size:")[2].partition("fit:")[0]
+        assert load_recipe(write(tmp_path / "recipe.yaml", text)) == recipe
+    assert load_recipe("protocol/taxonet", ["loss=cross_entropy"]).model.input_size == (614, 512)

@@ -21,7 +21,7 @@ GIVEN = "model.weights=pretrained"
 LOSS = PartChoice(name="cross_entropy")
 
 
-def moves(*overrides: str, source: str = "cross_entropy") -> tuple[Any, ...]:
+def moves(*overrides: str, source: str = "tiny") -> tuple[Any, ...]:
     """Return update rule, rate, decay, warm-up and epochs of a recipe."""
     recipe = load_recipe(source, overrides)
     rule = recipe.optimiser
@@ -60,19 +60,19 @@ def test_given_weights_are_trained_gently(
 
 @pytest.mark.parametrize("name", ["cross_entropy", "taxonet", "method/dbm-bs", "method/supcon"])
 def test_weights_alone_never_meet_a_rate_for_random_ones(name: str) -> None:
-    assert moves(GIVEN, source=name)[:2] == ("adamw", 1e-4)
+    assert moves(GIVEN, source=f"tiny,{name}")[:2] == ("adamw", 1e-4)
 
 
 def test_it_is_the_same_in_python() -> None:
     model = ModelRecipe(weights="pretrained")
-    assert Recipe(model=model, loss=LOSS) == load_recipe("cross_entropy", [GIVEN])
+    assert Recipe(model=model, loss=LOSS) == load_recipe("tiny,cross_entropy", [GIVEN])
     given = Recipe(model=model, loss=LOSS, optimiser=OptimiserRecipe(learning_rate=3e-5))
     assert (given.optimiser.name, given.optimiser.learning_rate) == ("adamw", 3e-5)
 
 
 @pytest.mark.parametrize("overrides", [(GIVEN,), (GIVEN, "model.frozen=true"), (GIVEN, "epochs=3")])
 def test_it_survives_writing_and_reading(overrides: tuple[str, ...], tmp_path: Path) -> None:
-    recipe = load_recipe("taxonet", overrides)
+    recipe = load_recipe("tiny,taxonet", overrides)
     path = tmp_path / "recipe.yaml"
     path.write_text(dump_recipe(recipe), encoding="utf-8")
     assert load_recipe(path) == recipe
@@ -82,7 +82,7 @@ def test_it_survives_writing_and_reading(overrides: tuple[str, ...], tmp_path: P
 
 @pytest.mark.parametrize("name", preset_names())
 def test_what_a_preset_states_is_kept(name: str) -> None:
-    stated = _read(name)
+    stated = _read(name, [])
     # A half of a recipe has no loss.
     recipe = Recipe.model_validate({"loss": "cross_entropy", **stated})
     for section in ("optimiser", "schedule"):

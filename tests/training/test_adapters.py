@@ -82,11 +82,11 @@ def test_a_classifier_with_an_adapter_is_saved_and_read(
     [("cosine", BALANCED), ("cosine", MARGINS), ("linear", "balanced_softmax")],
 )
 def test_the_head_starts_at_the_names(head: str, loss: str, photos: Path, tmp_path: Path) -> None:
-    towers = load_towers(tiny_clip(tmp_path, layers=2), pretrained=False)
+    towers = load_towers(tiny_clip(tmp_path, layers=2), weights="none")
     save_towers(towers, tmp_path / "towers", logit_scale=20.0)
     backbone = f"clip:local-dir:{tmp_path / 'towers'}"
     changes = [*lift(backbone, adapter="lora", head=head, loss=loss), "model.weights=pretrained"]
-    objective, data = objective_of(load_recipe("cross_entropy", changes), photos)
+    objective, data = objective_of(load_recipe("tiny,cross_entropy", changes), photos)
     names = [data.taxonomy.names[node] for node in data.classes.class_nodes]
     assert names == list(SPECIES)
     read = embed_texts(towers.text, [(f"a photo of a {name}",) for name in names])
@@ -102,7 +102,7 @@ def test_balanced_softmax_of_cosines_is_that_of_the_scaled_ones(
 ) -> None:
     """The loss of LIFT-BS is cross entropy of scaled cosines with the classes' log shares."""
     changes = lift(tiny_clip(tmp_path, layers=2), loss=BALANCED)
-    objective, data = objective_of(load_recipe("cross_entropy", changes), photos)
+    objective, data = objective_of(load_recipe("tiny,cross_entropy", changes), photos)
     counts = torch.tensor(data.classes.class_counts.tolist())
     cosines = torch.rand(6, 5, generator=torch.Generator().manual_seed(0)) * 2 - 1
     target = torch.tensor([0, 1, 2, 3, 4, 0])
@@ -114,7 +114,7 @@ def test_an_adapter_freezes_the_rest_whatever_frozen_says(photos: Path, tmp_path
     backbone = tiny_clip(tmp_path, layers=2)
     for frozen in ("true", "false"):
         changes = [*lift(backbone, adapter="layer_norm"), f"model.frozen={frozen}"]
-        objective, _ = objective_of(load_recipe("cross_entropy", changes), photos)
+        objective, _ = objective_of(load_recipe("tiny,cross_entropy", changes), photos)
         trained = [key for key, one in objective.network.named_parameters() if one.requires_grad]
         assert trained[-1] == "head.weight"
         assert len(trained) == 12 + 1
@@ -138,7 +138,7 @@ def test_names_and_images_meet_by_the_layer_norms_alone(photos: Path, tmp_path: 
         tiny_clip(tmp_path, layers=2), adapter="layer_norm", head="level_cosine", loss="image_text"
     )
     result = train(config(photos, tmp_path / "run", *changes, "epochs=1"))
-    towers = load_towers(f"clip:local-dir:{result.folder / 'towers'}", pretrained=True)
+    towers = load_towers(f"clip:local-dir:{result.folder / 'towers'}", weights="pretrained")
     kept = TaxonClassifier.load(result.classifier, device="cpu").network.backbone.state_dict()
     for key, one in towers.image.state_dict().items():
         assert torch.equal(one, kept[key])

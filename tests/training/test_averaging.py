@@ -23,7 +23,7 @@ def test_it_is_what_a_loop_by_hand_makes_of_weights_and_buffers() -> None:
     generator = torch.Generator().manual_seed(0)
     network = small_network()
     average = WeightAverage(network, decay=0.25)
-    by_hand: dict[str, torch.Tensor] = {}
+    by_hand = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     for update in range(6):
         with torch.no_grad():
             for tensor in (*network.parameters(), *network.buffers()):
@@ -32,15 +32,38 @@ def test_it_is_what_a_loop_by_hand_makes_of_weights_and_buffers() -> None:
                 else:
                     tensor.fill_(10 + update)
         average.update()
-        decay = 0.0 if update == 0 else min(0.25, (1 + update) / (10 + update))
+        decay = min(0.25, (1 + update) / (10 + update))
         for name, tensor in network.state_dict().items():
-            before = by_hand.get(name, tensor)
-            mixed = decay * before + (1 - decay) * tensor
+            mixed = decay * by_hand[name] + (1 - decay) * tensor
             by_hand[name] = mixed if tensor.is_floating_point() else tensor.clone()
-    for name, tensor in average.module.state_dict().items():
+    average.swap()
+    for name, tensor in network.state_dict().items():
         torch.testing.assert_close(tensor, by_hand[name])
     assert int(by_hand["1.num_batches_tracked"]) == 15
-    assert 0.25 > 2 / 11  # the warm-up of the decay has had its turn
+
+
+def test_weights_that_stay_stay_to_the_last_bit_and_infinite_masks_too() -> None:
+    linear = nn.Linear(3, 4)
+    linear.register_buffer("mask", torch.full((2,), -torch.inf), persistent=False)
+    nn.init.constant_(linear.weight, 0.1)
+    average = WeightAverage(linear, decay=0.9)
+    for _ in range(20):
+        average.update()
+    average.swap()
+    assert torch.equal(linear.weight, torch.full((4, 3), 0.1))
+    assert torch.equal(linear.get_buffer("mask"), torch.full((2,), -torch.inf))
+
+
+def test_a_tensor_with_two_names_is_swapped_once() -> None:
+    one, other = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
+    other.weight = one.weight
+    nn.init.constant_(one.weight, 2.0)
+    average = WeightAverage(nn.Sequential(one, other), decay=0.5)
+    nn.init.constant_(one.weight, 3.0)
+    average.swap()
+    assert torch.equal(one.weight, torch.full((2, 2), 2.0))
+    average.swap()
+    assert torch.equal(one.weight, torch.full((2, 2), 3.0))
 
 
 def test_a_swap_exchanges_and_a_second_one_puts_back() -> None:
@@ -51,7 +74,7 @@ def test_a_swap_exchanges_and_a_second_one_puts_back() -> None:
         for tensor in (*network.parameters(), *network.buffers()):
             tensor += 1
     live = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    slow = {name: tensor.clone() for name, tensor in average.module.state_dict().items()}
+    slow = {name: tensor.clone() for name, tensor in average.state_dict()["average"].items()}
     average.swap()
     assert all(torch.equal(tensor, slow[name]) for name, tensor in network.state_dict().items())
     average.swap()
@@ -67,11 +90,11 @@ def test_the_classifier_has_the_averaged_weights_of_the_kept_epoch(
     result = train(config(photos, tmp_path / "run", *changes))
     checkpoint = list_checkpoints(tmp_path / "run" / "checkpoints")[result.kept_epoch - 1]
     average = torch.load(checkpoint / "custom_checkpoint_0.pkl", weights_only=True)
-    assert int(average["n_averaged"]) == 10 * result.kept_epoch
+    assert average["updates"] == 10 * result.kept_epoch
     live = load_file(checkpoint / "model.safetensors")
     final = TaxonClassifier.load(result.classifier, device="cpu").network.state_dict()
     for name, tensor in final.items():
-        assert torch.equal(tensor, average[f"module.{name}"]), name
+        assert torch.equal(tensor, average["average"][name]), name
     assert any(not torch.equal(final[name], live[f"network.{name}"]) for name in final)
 
 
@@ -95,4 +118,4 @@ def test_it_changes_no_step_and_is_what_is_validated(photos: Path, tmp_path: Pat
     assert recorded(tmp_path / "slow")[0] == recorded(tmp_path / "plain")[0]
     newest = list_checkpoints(tmp_path / "slow" / "checkpoints")[-1]
     average = torch.load(newest / "custom_checkpoint_0.pkl", weights_only=True)
-    assert any(torch.equal(seen[-1], tensor) for tensor in average.values())
+    assert any(torch.equal(seen[-1], tensor) for tensor in average["average"].values())

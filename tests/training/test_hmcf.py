@@ -68,7 +68,7 @@ def photo_paths(photos: Path) -> list[Path]:
 
 
 def names_by_exported_tower(run: Path, templates: tuple[str, ...]) -> torch.Tensor:
-    tower = load_towers(f"clip:local-dir:{run / 'towers'}", pretrained=True).text
+    tower = load_towers(f"clip:local-dir:{run / 'towers'}", weights="pretrained").text
     table = pd.read_csv(run / "classifier" / "taxonomy.csv", dtype=str)
     tree = Taxonomy.from_table(table, ranks=("family", "genus", "species"))
     return embed_texts(tower, prompts(tree, templates=templates))
@@ -97,12 +97,17 @@ def test_towers_hold_what_the_classifier_was_made_of(plain: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("ema", ["null", "0.9"])
 def test_the_kept_epochs_text_tower_is_the_exported_one(
-    photos: Path, tmp_path: Path, tiny_clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    photos: Path,
+    tmp_path: Path,
+    tiny_clips: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    ema: str,
 ) -> None:
     """The first of two epochs is better: all that is left must be of the first."""
     patch_recall(monkeypatch, iter([0.6, 0.4]))
-    given = (*hmcf(tiny_clips["vit"]), "batch_size=8", WORDS)
+    given = (*hmcf(tiny_clips["vit"]), "batch_size=8", WORDS, f"ema={ema}")
     result = train(config(photos, tmp_path / "run", *given))
     assert result.kept_epoch == 1
     found = names_by_exported_tower(tmp_path / "run", ("a photo of a {name}", "{name}, wild"))
@@ -110,6 +115,19 @@ def test_the_kept_epochs_text_tower_is_the_exported_one(
     last = sorted((tmp_path / "run" / "checkpoints").glob("step-*"))[-1]
     later = load_file(last / "model.safetensors")["tower.model.text_projection"]
     assert not torch.equal(later, towers_of(tmp_path / "run")["text_projection"])
+
+
+def test_an_average_of_the_towers_has_names_of_its_own(
+    photos: Path, tmp_path: Path, tiny_clips: dict[str, Path], plain: Path
+) -> None:
+    """The names are read again by the averaged text tower, not averaged themselves."""
+    given = (*hmcf(tiny_clips["vit"]), *GENTLE, "ema=0.9")
+    run = train(config(photos, tmp_path / "run", *given)).folder
+    weights = weights_of(run)
+    found = names_by_exported_tower(run, ("a photo of a {name}",))
+    assert torch.equal(found, weights["head.weight"])
+    assert losses_of(run) == losses_of(plain)
+    assert not torch.equal(weights["head.weight"], weights_of(plain)["head.weight"])
 
 
 def test_mcf_is_the_leaf_level_alone(
@@ -179,16 +197,17 @@ def test_a_recipe_and_a_seed_are_a_run(
     assert_same_run(run, plain)
 
 
-@pytest.mark.parametrize("in_batch", [3, 5, 8])
+@pytest.mark.parametrize(("in_batch", "ema"), [(3, "null"), (5, "null"), (8, "null"), (8, "0.9")])
 def test_ctrl_c_and_resume(
     photos: Path,
     tmp_path: Path,
     tiny_clips: dict[str, Path],
     monkeypatch: pytest.MonkeyPatch,
     in_batch: int,
+    ema: str,
 ) -> None:
     """With two templates to draw from, and an epoch kept by its recall."""
-    given = (*hmcf(tiny_clips["vit"]), "batch_size=8", WORDS)
+    given = (*hmcf(tiny_clips["vit"]), "batch_size=8", WORDS, f"ema={ema}")
     alone = train(config(photos, tmp_path / "alone", *given))
     with monkeypatch.context() as patch:
         press_ctrl_c(patch, in_batch=in_batch)
@@ -218,7 +237,7 @@ def test_prediction_needs_no_text_tower_and_not_the_folder_it_came_from(
     photos: Path, tmp_path: Path, tiny_clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     origin = tmp_path / "origin"
-    save_towers(load_towers(f"clip:{tiny_clips['vit']}", pretrained=False), origin, logit_scale=30)
+    save_towers(load_towers(f"clip:{tiny_clips['vit']}", weights="none"), origin, logit_scale=30)
     given = (*hmcf(f"local-dir:{origin}"), "model.weights=pretrained", *GENTLE, "epochs=1")
     folder = train(config(photos, tmp_path / "run", *given)).classifier
     before = TaxonClassifier.load(folder, device="cpu").predict(photo_paths(photos))
@@ -226,7 +245,7 @@ def test_prediction_needs_no_text_tower_and_not_the_folder_it_came_from(
     def refuse(*given: object, **named: object) -> None:
         raise AssertionError("a text tower was asked for")
 
-    for room in ("models.clip", "models.backbones", "training.taxon_names"):
+    for room in ("models.clip", "training.taxon_names"):
         monkeypatch.setattr(f"taxonet.{room}.load_towers", refuse)
     monkeypatch.setattr(TextTower, "__init__", refuse)
     shutil.rmtree(origin)
@@ -287,7 +306,7 @@ def test_towers_of_other_kinds(
     run = train(config(photos, tmp_path / "run", *given)).folder
     classifier = TaxonClassifier.load(run / "classifier", device="cpu")
     assert len(classifier.predict(photo_paths(photos)[:3])) == 3
-    towers = load_towers(f"clip:local-dir:{run / 'towers'}", pretrained=True)
+    towers = load_towers(f"clip:local-dir:{run / 'towers'}", weights="pretrained")
     expected = classifier.parts.network.backbone.state_dict()
     for name, tensor in towers.image.state_dict().items():
         assert torch.equal(tensor, expected[name]), name

@@ -63,7 +63,7 @@ def make(tiny_clips: dict[str, Path]) -> Make:
         )
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            tower = load_towers(name, pretrained=False).text.requires_grad_(not frozen)
+            tower = load_towers(name, weights="none").text.requires_grad_(not frozen)
             for projection in head_of(network).projections:
                 if isinstance(projection, nn.Linear):
                     nn.init.normal_(projection.weight)

@@ -94,8 +94,9 @@ def test_a_loss_that_is_no_number_stops_with_the_place_and_advice(
         "optimiser.learning_rate",
         "optimiser.clip_norm",
         "schedule.warmup_epochs",
+        "precision",
     ]
-    load_recipe("cross_entropy", advice)
+    load_recipe("tiny,cross_entropy", advice)
     assert not (tmp_path / "run" / "classifier").exists()
 
 
@@ -192,6 +193,16 @@ def test_bf16_on_the_cpu(photos: Path, tmp_path: Path, monkeypatch: pytest.Monke
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32, torch.int64}
     # The next training of the same Python process may have another precision.
     train(config(photos, tmp_path / "next", "epochs=1"))
+
+
+def test_frozen_batch_norm_has_the_statistics_that_it_started_with(
+    photos: Path, tmp_path: Path
+) -> None:
+    result = train(config(photos, tmp_path / "run", "model.freeze_batch_norm=true", "epochs=1"))
+    weights = load_file(result.classifier / "model.safetensors")
+    means = [tensor for name, tensor in weights.items() if name.endswith("running_mean")]
+    assert means
+    assert not any(bool(tensor.any()) for tensor in means)
 
 
 def test_fp16_on_the_cpu_is_refused(photos: Path, tmp_path: Path) -> None:

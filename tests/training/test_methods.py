@@ -62,7 +62,7 @@ def toy_resnet() -> CifarResNet:
 
 
 def recipe_of(name: str, *changes: str) -> Recipe:
-    plain = load_recipe(name)
+    plain = load_recipe(f"tiny,{name}")
     needs = [
         change
         for key, of_key in FOR_FOUR_CLASSES.items()
@@ -71,7 +71,7 @@ def recipe_of(name: str, *changes: str) -> Recipe:
     ]
     if plain.transfer is not None and plain.transfer.similar is not None:
         needs.append("transfer.similar=1")
-    return load_recipe(name, [*SMALL, *needs, *changes])
+    return load_recipe(f"tiny,{name}", [*SMALL, *needs, *changes])
 
 
 def pictures(targets: np.ndarray, *key: int | str, order: tuple[int, ...] = (0, 1, 2, 3)) -> Tensor:

@@ -26,7 +26,7 @@ def objective(backbone: str, *, experts: int = 1) -> ClassificationObjective:
 
 def objective_of(network: Network) -> ClassificationObjective:
     loss = CrossEntropyLoss([3, 2, 1])
-    return ClassificationObjective(network, loss, mean=(0.5,) * 3, std=(0.25,) * 3)
+    return ClassificationObjective(network, loss)
 
 
 def by_name(objective: ClassificationObjective, **choice: Any) -> Mapping[str, tuple[float, float]]:

@@ -41,7 +41,7 @@ def test_zero_shot_with_the_architectures_of_clip_and_bioclip(
     )
     classifier = TaxonClassifier.load(made.classifier, device="cpu")
     row = classifier.predict([next((photos / "images").iterdir())]).iloc[0]
-    assert classifier.parts.preprocessing.image_size == 224
+    assert classifier.parts.preprocessing.image_size == (224, 224)
     assert pd.isna(row["error"])
     assert row["species"] in SPECIES
 

@@ -74,7 +74,8 @@ def state_of(run: Path) -> dict[str, Any]:
         state |= {f"optimiser {index} {name}": value for name, value in moments.items()}
     for path in last.glob("custom_checkpoint_*.pkl"):
         average = torch.load(path, weights_only=True)
-        state |= {f"average {name}": tensor for name, tensor in average.items()}
+        state["updates"] = average["updates"]
+        state |= {f"average {name}": tensor for name, tensor in average["average"].items()}
     weights = load_file(run / "classifier" / "model.safetensors")
     state |= {f"classifier {name}": tensor for name, tensor in weights.items()}
     index = pq.read_table(run / "classifier" / "index" / "training.parquet").to_pandas()
@@ -114,6 +115,7 @@ def assert_same_run(one: Path, other: Path) -> None:
                 "optimiser.name=adamw",
                 "optimiser.layer_decay=0.7",
                 "model.freeze_batch_norm=true",
+                "keep_epoch=last",  # the other one may have been kept before the stop
             ),
             {},
             13,

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from taxonet.errors import ConfigError
+from taxonet.recipes import ModelRecipe
 from taxonet.recipes.verbs import TrainConfig
 from taxonet.training.sources import open_sources
 
@@ -59,3 +60,40 @@ def test_photos_come_with_the_usual_recipe(photos: Path) -> None:
     )
     assert sources.recipe.loss.name == "dual_margin"
     assert len(sources.taxonomy.leaves) == 5
+
+
+def model_of(**options: object) -> ModelRecipe:
+    return open_sources(TrainConfig.model_validate(options)).recipe.model
+
+
+def test_a_backbone_of_the_table_brings_options_and_weights(photos: Path) -> None:
+    given = {"images": photos / "images.csv", "taxonomy": photos / "taxonomy.csv"}
+    model = model_of(**given, backbone="dinov2-small")
+    assert model.backbone == "vit_small_patch14_dinov2.lvd142m"
+    assert model.weights == "pretrained"
+    assert model.options == {"img_size": 224, "dynamic_img_size": True}
+    # Whatever --set says comes after it.
+    changes = ("model.weights=none", "model.options.drop_path_rate=0.1")
+    model = model_of(**given, backbone="dinov2-small", set=changes)
+    assert model.weights == "none"
+    assert model.options == {"img_size": 224, "dynamic_img_size": True, "drop_path_rate": 0.1}
+    assert model.head == "cosine"  # of the recipe, which stays as it is
+
+
+def test_any_other_backbone_is_taken_as_it_is_named(photos: Path, tmp_path: Path) -> None:
+    given: dict[str, object] = {
+        "images": photos / "images.csv",
+        "taxonomy": photos / "taxonomy.csv",
+    }
+    model = model_of(**given, backbone="test_resnet")
+    assert (model.backbone, model.weights, model.options) == ("test_resnet", "none", {})
+    # Options are those of the recipe's backbone, and not for another one.
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "extends: taxonet\nmodel: {backbone: test_vit, options: {img_size: 96}, weights: none}\n"
+    )
+    given["recipe"] = str(recipe)
+    assert model_of(**given).options == {"img_size": 96}
+    assert model_of(**given, backbone="test_vit").options == {"img_size": 96}
+    assert model_of(**given, backbone="resnet32").options == {}
+    assert model_of(**given, backbone="efficientnet_lite0.packaged").weights == "pretrained"

@@ -93,7 +93,7 @@ def flat_objective(seed: int) -> ClassificationObjective:
 def fitted(batches: list[tuple[Tensor, Tensor]], *, accumulate: int) -> dict[str, Tensor]:
     """Return the weights after one epoch over the batches."""
     recipe = load_recipe(
-        "cross_entropy",
+        "tiny,cross_entropy",
         [f"accumulate={accumulate}", "schedule.warmup_epochs=0", "optimiser.learning_rate=0.5"],
     )
     objective = flat_objective(7)
@@ -141,7 +141,7 @@ def test_what_the_loss_owns_is_not_decayed(photos: Path, tmp_path: Path) -> None
 
 
 def updater_of(objective: ClassificationObjective, *, steps: int) -> Updater:
-    recipe = load_recipe("cross_entropy", ["accumulate=2", "optimiser.weight_decay=0.1"])
+    recipe = load_recipe("tiny,cross_entropy", ["accumulate=2", "optimiser.weight_decay=0.1"])
     return Updater(objective, recipe=recipe, steps=steps, accelerator=Accelerator(cpu=True))
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from taxonet.classifier.reading import FlatReading
 from taxonet.data.loading import ImageDataset
+from taxonet.data.resizing import ResizeSpec
 from taxonet.data.sources import open_images
 from taxonet.data.transforms import plain
 from taxonet.models import Output
@@ -37,7 +38,7 @@ def validation_of(photos: Path, *, batch_size: int) -> Validation:
     table = open_images(photos / "images.csv").split("val")
     targets = torch.tensor([SPECIES.index(name) for name in table.frame["taxon"]])
     return Validation(
-        ImageDataset(table, {"plain": plain(32)}, image_size=32),
+        ImageDataset(table, {"plain": plain(ResizeSpec(size=(32, 32)))}),
         targets,
         # One class more than there are val photos of.
         reading=FlatReading(ragged_taxonomy(), np.array(CLASS_NODES)),

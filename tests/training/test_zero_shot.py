@@ -28,7 +28,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "tiny.json").write_text(json.dumps(model_config(quick_gelu=True)))
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        towers = load_towers(f"clip:{folder / 'tiny.json'}", pretrained=False)
+        towers = load_towers(f"clip:{folder / 'tiny.json'}", weights="none")
     save_towers(towers, folder / "tiny", logit_scale=20.0)
     return folder / "tiny"
 
@@ -54,7 +54,7 @@ def photo_of(photos: Path) -> Path:
 
 def cosines(classifier: TaxonClassifier, model: Path, photo: Path, texts: list[str]) -> Any:
     """What the bare towers say of a photo and some texts."""
-    towers = load_towers(f"clip:local-dir:{model}", pretrained=True)
+    towers = load_towers(f"clip:local-dir:{model}", weights="pretrained")
     towers.image.eval()
     towers.text.eval()
     (embedding,) = classifier.embed([photo])
@@ -170,3 +170,13 @@ def test_what_cannot_be_is_refused(make: Any, model: Path, tmp_path: Path) -> No
     pd.DataFrame({"name": ["Acer rubrum"]}).to_csv(tmp_path / "names.csv", index=False)
     with pytest.raises(DataError, match="no column common_name"):
         make(names="common", common_names=tmp_path / "names.csv")
+
+
+def test_where_the_towers_came_from_is_recorded(make: Any, model: Path, tmp_path: Path) -> None:
+    origin = TaxonClassifier.load(make(), device="cpu").parts.weights_origin
+    assert origin is not None
+    assert origin.source == "file open_clip_model.safetensors"
+    file = model / "open_clip_model.safetensors"
+    again = make(model=f"{model}/../tiny.json", weights=str(file), out=tmp_path / "by-file")
+    other = TaxonClassifier.load(again, device="cpu").parts.weights_origin
+    assert other == origin

@@ -13,7 +13,14 @@ from taxonet.classifier.decision_rule import DecisionRule, read_rule, write_rule
 from taxonet.classifier.embedder import Embedder, StoredPhotos
 from taxonet.classifier.embedding import embed_to_file
 from taxonet.classifier.fingerprint import fingerprint
-from taxonet.classifier.index import StoredEmbeddings, TrainingIndex, index_file, trained_on
+from taxonet.classifier.index import (
+    StoredEmbeddings,
+    TrainingIndex,
+    copy_index,
+    index_file,
+    split_file,
+    trained_on,
+)
 from taxonet.classifier.naming import Naming, naming_by_rule
 from taxonet.classifier.novelty_fitting import fit_novelty_score, with_novelty_score
 from taxonet.classifier.parts import ClassifierParts
@@ -58,6 +65,7 @@ __all__ = [
     "classes_listed",
     "classes_within",
     "copy_beside",
+    "copy_index",
     "decide_from_file",
     "embed_to_file",
     "fingerprint",
@@ -75,6 +83,7 @@ __all__ = [
     "read_species_list",
     "read_species_weights",
     "read_trail",
+    "split_file",
     "trained_on",
     "weights_of_classes",
     "with_novelty_score",

@@ -4,7 +4,7 @@ from pathlib import Path
 from shutil import copyfile
 
 from taxonet.classifier.calibration_scores import calibration_scores_file
-from taxonet.classifier.index import index_file
+from taxonet.classifier.index import copy_index
 from taxonet.classifier.trail import trail_file
 
 
@@ -18,7 +18,8 @@ def copy_beside(old: Path, new: Path, *, scores: bool = True) -> None:
         new: Folder of the other one.
         scores: Also what it keeps of its calibration photos.
     """
-    files = [trail_file, index_file, *([calibration_scores_file] if scores else [])]
+    copy_index(old, new)
+    files = [trail_file, *([calibration_scores_file] if scores else [])]
     for file_of in files:
         if file_of(old).is_file():
             file_of(new).parent.mkdir(exist_ok=True)

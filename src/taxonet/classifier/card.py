@@ -22,6 +22,7 @@ def model_card(parts: ClassifierParts) -> str:
             "| --- | --- |",
             *_training(parts),
             f"| backbone, head | {recipe.model.backbone}, {recipe.model.head} |",
+            *_weights(parts),
             f"| loss | {recipe.loss.name} |",
             f"| calibration photos | {calibration.images} |",
             "",
@@ -45,6 +46,17 @@ def _training(parts: ClassifierParts) -> list[str]:
         f"| training photos | {int(counts.sum())} |",
         f"| photos of the commonest and the rarest taxon | {counts.max()} and {counts.min()} |",
         f"| epochs, batch size, seed | {recipe.epochs}, {recipe.batch_size}, {recipe.seed} |",
+    ]
+
+
+def _weights(parts: ClassifierParts) -> list[str]:
+    origin = parts.weights_origin
+    if origin is None:
+        return []
+    digest = "" if origin.sha256 is None else f"; SHA-256 {origin.sha256}"
+    return [
+        f"| backbone started at | {origin.source}{digest} |",
+        f"| licence of these weights | {origin.licence} |",
     ]
 
 

@@ -24,7 +24,7 @@ from taxonet.classifier.reading import Reading, reading_of
 from taxonet.classifier.rows import Row, RowMaker, is_figure
 from taxonet.classifier.settings import Calibration
 from taxonet.classifier.source_prior import PriorChange
-from taxonet.data.crops import crops_of, side_to_crop
+from taxonet.data.crops import crops_of, spec_to_crop
 from taxonet.data.decoding import ImageSource
 from taxonet.data.loading import stream_batches
 from taxonet.data.transforms import plain
@@ -299,7 +299,7 @@ class TaxonClassifier:
             )
             return
         preprocessing = self.parts.preprocessing
-        size = side_to_crop(preprocessing.image_size, crops=preprocessing.test_crops)
+        resize = spec_to_crop(preprocessing.resize, crops=preprocessing.test_crops)
         # Names wait here while their images are read ahead.
         names: deque[str] = deque()
 
@@ -310,10 +310,10 @@ class TaxonClassifier:
 
         stream = stream_batches(
             sources(),
-            plain(size, fit=preprocessing.fit),
-            image_size=size,
+            plain(resize),
             batch_size=batch_size,
             workers=workers,
+            pin_memory=self.device.type == "cuda",
         )
         for given, batch in stream:
             embedding, logits = self._look_at(batch.images)
@@ -349,7 +349,7 @@ class TaxonClassifier:
                 yield _finite(batch)
 
     def _look_at(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the embeddings and logits of uint8 images ``(G, 3, L, L)``, on the CPU.
+        """Return the embeddings and logits of uint8 images ``(G, 3, *L)``, on the CPU.
 
         Both are means over the crops. Scores are averaged and not probabilities: those of every
         head can be, whatever they are read as, and one temperature still fits all.
@@ -361,7 +361,8 @@ class TaxonClassifier:
         size, crops = preprocessing.image_size, preprocessing.test_crops
         embeddings, logits = [], []
         # One crop at a time: five at once would need five times the memory.
-        for crop in crops_of(images.to(self.device), image_size=size, crops=crops):
+        images = images.to(self.device, non_blocking=self.device.type == "cuda")
+        for crop in crops_of(images, size=size, crops=crops):
             output = self.network(crop)
             embeddings.append(output.embedding.float())
             logits.append(head.scale * output.scores.float())

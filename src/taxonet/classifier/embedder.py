@@ -159,7 +159,7 @@ class Embedder:
         return torch.from_numpy(self.store.vectors(usable, view))
 
     def _transform(self) -> Transform:
-        return plain(self.preprocessing.image_size, fit=self.preprocessing.fit)
+        return plain(self.preprocessing.resize)
 
     def _embed(
         self,
@@ -192,7 +192,6 @@ class Embedder:
         stream = stream_batches(
             sources,
             transform,
-            image_size=self.preprocessing.image_size,
             batch_size=batch_size,
             workers=workers,
         )

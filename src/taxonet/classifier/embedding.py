@@ -6,7 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from taxonet.classifier.classifier import ScoredBatch, TaxonClassifier
-from taxonet.data.finding import find_images
+from taxonet.data.finding import count_images, find_images
+from taxonet.devices import pick_workers
 from taxonet.errors import ConfigError
 from taxonet.files import atomic_file, readable_path
 from taxonet.progress import Progress
@@ -39,13 +40,14 @@ def embed_to_file(config: EmbedConfig, *, show_progress: bool = False) -> tuple[
         ]
     )
     photos = ((readable_path(photo), Path(photo)) for photo in find_images(config.images))
+    workers = pick_workers(config.workers, count_images(config.images))
     images = unreadable = 0
     with (
         atomic_file(config.out) as path,
         pq.ParquetWriter(path, schema) as writer,
         Progress("embedding photos", None, shown=show_progress) as progress,
     ):
-        for batch in classifier.score(photos, batch_size=config.batch_size, workers=config.workers):
+        for batch in classifier.score(photos, batch_size=config.batch_size, workers=workers):
             writer.write_table(_rows(batch, schema))
             images += len(batch.names)
             unreadable += len(batch.broken)

@@ -92,6 +92,7 @@ def load_parts(folder: Path) -> ClassifierParts:
         learned=_read_learned(folder, settings, reading.tree),
         rule=_read_rule(folder / _RULE, reading.tree),
         novelty=novelty,
+        weights_origin=settings.weights_origin,
     )
     if parts.rule is not None and parts.rule.probabilities not in (None, fingerprint(parts)):
         raise CheckpointError(
@@ -128,6 +129,7 @@ def _read_network(folder: Path, settings: Settings, reading: Reading) -> Network
         seed=settings.recipe.seed,
         experts=model.experts,
         head_options=reading.head_options(model.head),
+        options=model.options,
         architecture=None if known is None else _read_architecture(folder, known),
         colours=settings.preprocessing,
         neck=model.neck,
@@ -198,6 +200,7 @@ def _settings(parts: ClassifierParts, folder: Path) -> Settings:
         head=None if parts.recipe.second_stage is None else _head_choice(parts.network.head),
         learned=None if learned is None else LearnedMap(form=learned.form, rank=learned.rank),
         novelty=None if parts.novelty is None else choice_of(parts.novelty),
+        weights_origin=parts.weights_origin,
     )
 
 

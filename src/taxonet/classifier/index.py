@@ -2,16 +2,20 @@
 
 from hashlib import sha256
 from pathlib import Path
+from shutil import copyfile
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from taxonet.data.decoding import StoredPhoto
 from taxonet.data.table import ImageTable
 from taxonet.errors import CheckpointError
 
 _ROWS_AT_ONCE = 16_384
+
+_NAMES = {"train": "training", "val": "validation", "calibration": "calibration"}
 
 
 class StoredEmbeddings(NamedTuple):
@@ -25,7 +29,24 @@ class StoredEmbeddings(NamedTuple):
 
 def index_file(classifier: Path) -> Path:
     """Return where a classifier's folder has its index, if it has one."""
-    return classifier / "index" / "training.parquet"
+    return split_file(classifier, "train")
+
+
+def split_file(classifier: Path, split: str) -> Path:
+    """Return where a classifier's folder has the embeddings of a split, if it has them.
+
+    That of the training photos is the index. Those of the splits ``val`` and ``calibration`` are
+    there where training learned from stored features, so that it can go on without the photos.
+    """
+    return classifier / "index" / f"{_NAMES[split]}.parquet"
+
+
+def copy_index(old: Path, new: Path) -> None:
+    """Copy the embeddings of all splits from one classifier's folder to another's."""
+    for split in _NAMES:
+        if split_file(old, split).is_file():
+            split_file(new, split).parent.mkdir(exist_ok=True)
+            copyfile(split_file(old, split), split_file(new, split))
 
 
 def trained_on(classifier: Path, table: ImageTable) -> NDArray[np.bool_] | None:
@@ -43,6 +64,9 @@ def trained_on(classifier: Path, table: ImageTable) -> NDArray[np.bool_] | None:
 
 
 def _digest(table: ImageTable, row: int) -> str | None:
+    source = table.source(row)
+    if isinstance(source, StoredPhoto):
+        return source.sha256
     try:
         return sha256(table.read_bytes(row)).hexdigest()
     except OSError:

@@ -9,7 +9,7 @@ from taxonet.classifier.decision_rule import DecisionRule
 from taxonet.classifier.settings import Calibration, Preprocessing
 from taxonet.inference.learned_diffusion import LearnedDiffusion
 from taxonet.inference.novelty import FittedNovelty
-from taxonet.models import Network
+from taxonet.models import Network, WeightsOrigin
 from taxonet.recipes import Recipe
 from taxonet.taxonomy import Taxonomy
 
@@ -33,3 +33,5 @@ class ClassifierParts:
     """The policy that names; None: the threshold of the calibration does."""
     novelty: FittedNovelty | None = None
     """A novelty score fitted to embeddings of training photos; the calibration says if it rules."""
+    weights_origin: WeightsOrigin | None = None
+    """Where the weights came from that the backbone started at; None: not recorded."""

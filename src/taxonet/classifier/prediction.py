@@ -30,7 +30,8 @@ from taxonet.classifier.spanned import SpannedTree
 from taxonet.classifier.species_weights import read_species_weights, weights_of_classes
 from taxonet.classifier.spool import Spool
 from taxonet.classifier.writers import writer_for
-from taxonet.data.finding import find_images
+from taxonet.data.finding import count_images, find_images
+from taxonet.devices import pick_workers
 from taxonet.errors import ConfigError
 from taxonet.files import file_digest, readable_path
 from taxonet.inference.decision import RiskControlled
@@ -90,6 +91,7 @@ def predict_to_file(config: PredictConfig, *, show_progress: bool = False) -> Pr
     maker = classifier.row_maker(
         naming=naming, top_k=config.top_k, node_probs_from=_node_probs_from(config)
     )
+    workers = pick_workers(config.workers, count_images(config.images))
     if config.resume:
         spool.go_on(_header(config), batch_size=config.batch_size)
     else:
@@ -102,7 +104,7 @@ def predict_to_file(config: PredictConfig, *, show_progress: bool = False) -> Pr
         renormalise=config.renormalise,
         priors=priors,
         batch_size=config.batch_size,
-        workers=config.workers,
+        workers=workers,
     )
     with spool, Progress("naming photos", None, shown=show_progress, done=spool.done) as progress:
         for row in rows:

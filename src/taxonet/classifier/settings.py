@@ -14,15 +14,17 @@ from pydantic import (
 )
 
 from taxonet.data.crops import Crops
+from taxonet.data.resizing import Fit, Interpolation, ResizeSpec
 from taxonet.errors import ConfigError, did_you_mean
 
 # The scores are on the list once their room has been imported.
 from taxonet.inference import novelty as _novelty  # noqa: F401
 from taxonet.inference.learned_diffusion import MapForm
+from taxonet.models import WeightsOrigin
 from taxonet.recipes import PartChoice, Recipe
 from taxonet.registry import FITTED_NOVELTY_SCORES, NOVELTY_SCORES
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """The format of the classifier folder that this code writes and reads."""
 
 
@@ -45,12 +47,26 @@ class Stored(BaseModel):
 class Preprocessing(Stored):
     """From a photo to the network's input."""
 
-    image_size: PositiveInt
-    fit: Literal["crop", "pad"]
+    image_size: tuple[PositiveInt, PositiveInt]
+    """Height and width of the input in pixels."""
+    fit: Fit
+    interpolation: Interpolation
+    crop_share: float = Field(gt=0, le=1)
+    """Share of a photo's shorter side that is seen where its middle is taken."""
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     test_crops: Crops = 1
     """Looks at a photo, whose scores and embeddings are averaged."""
+
+    @property
+    def resize(self) -> ResizeSpec:
+        """How a photo becomes one look of the network."""
+        return ResizeSpec(
+            size=self.image_size,
+            fit=self.fit,
+            interpolation=self.interpolation,
+            crop_share=self.crop_share,
+        )
 
 
 class CalibrationSource(Stored):
@@ -103,7 +119,7 @@ class LearnedMap(Stored):
 class Settings(Stored):
     """The file ``classifier.json``: how the other files of the folder are to be read."""
 
-    format: Literal[1] = FORMAT
+    format: Literal[2] = FORMAT
     taxonet: str
     """Version of the code that wrote the folder."""
     digests: dict[str, str]
@@ -123,6 +139,8 @@ class Settings(Stored):
     """The map of the learned rollup; None where none was fitted."""
     novelty: PartChoice | None = None
     """The fitted novelty score and its options; None where none was fitted."""
+    weights_origin: WeightsOrigin | None = None
+    """Where the weights came from that the backbone started at; None: not recorded."""
 
     @model_validator(mode="after")
     def _counts_every_class(self) -> Self:

@@ -62,4 +62,6 @@ def _advice(kind: str) -> str:
             "Without a GPU, train small backbones (resnet10) on small images (64 pixels); large "
             "backbones and photos of 224 pixels take hours. Prediction is fine."
         )
-    return "Use --workers to read photos as fast as the device computes."
+    return (
+        "Where the GPU waits for photos, raise --workers above the number that is chosen by itself."
+    )

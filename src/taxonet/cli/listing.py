@@ -49,6 +49,8 @@ def run(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
     """List the parts that a recipe can name, with their options."""
     from taxonet.report import terminal_table
 
+    if kind == "backbones":
+        show(terminal_table(_recommended()))
     show(terminal_table(_table(kind)))
 
 
@@ -65,10 +67,34 @@ def _table(kind: Kind) -> Any:
     caption = f"{kind.capitalize()}."
     if kind == "backbones":
         caption = (
-            "Backbones of taxonet; every timm model name works as well, such as the default, "
-            "resnet10t."
+            "Backbones of taxonet (model.backbone); every timm model name works as well, such as "
+            "the default, resnet10t, and clip: with a CLIP model."
         )
     return Table(caption, (Column("name"), Column("options")), tuple(rows))
+
+
+def _recommended() -> Any:
+    from taxonet.models import BACKBONE_TABLE
+    from taxonet.report import Column, Table
+
+    rows = [
+        (
+            row.name,
+            f"{row.parameters_millions:.1f}",
+            str(row.input_pixels),
+            str(row.embedding_size),
+            row.licence,
+            "yes" if row.needs_download else "no",
+            row.note,
+        )
+        for row in BACKBONE_TABLE
+    ]
+    headings = ("name", "M", "px", "d", "licence", "download", "note")
+    caption = (
+        "Backbones with published weights (--backbone). M: millions of parameters; px: side of the "
+        "images; d: size of the embeddings."
+    )
+    return Table(caption, tuple(Column(heading) for heading in headings), tuple(rows))
 
 
 def _registry(kind: Kind) -> Any:

@@ -65,7 +65,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
 
 def _switch(name: str, field: FieldInfo) -> str:
     """Return an option's name; a switch that is on by default gets one that turns it off."""
-    dashed = name.replace("_", "-")
+    dashed = name.rstrip("_").replace("_", "-")  # `from_`: Python keeps some words for itself
     return f"--{dashed}/--no-{dashed}" if field.default is True else f"--{dashed}"
 
 

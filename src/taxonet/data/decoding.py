@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -13,7 +14,15 @@ from PIL import Image, UnidentifiedImageError
 
 from taxonet.errors import DataError
 
-ImageSource = str | Path | bytes | Image.Image | NDArray[np.uint8]
+
+@dataclass(frozen=True)
+class StoredPhoto:
+    """A photo that is not at hand; a store has its features under the digest of its bytes."""
+
+    sha256: str
+
+
+ImageSource = str | Path | bytes | Image.Image | NDArray[np.uint8] | StoredPhoto
 
 MAX_PIXELS = 100_000_000
 _JPEG_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif"}
@@ -59,17 +68,15 @@ def load_image(
 
     Args:
         source: Path, encoded bytes, PIL image, or uint8 array ``(H, W)``, ``(H, W, 3)`` or
-            ``(H, W, 4)``.
+            ``(H, W, 4)``; of a `StoredPhoto` there is no image.
         at_least: See `decode`.
         max_pixels: See `decode`.
 
     Raises:
         BrokenImage: The image cannot be used.
     """
-    if isinstance(source, bytes):
-        return decode(source, at_least=at_least, max_pixels=max_pixels)
-    if isinstance(source, str | Path):
-        return decode(read_file(Path(source)), at_least=at_least, max_pixels=max_pixels)
+    if isinstance(source, str | Path | bytes | StoredPhoto):
+        return decode(file_bytes(source), at_least=at_least, max_pixels=max_pixels)
     with _any_failure_is_a_broken_image():
         image = _from_array(source) if isinstance(source, np.ndarray) else source
         _check_size(image, max_pixels)
@@ -139,6 +146,19 @@ def _any_failure_is_a_broken_image() -> Iterator[None]:
     except Exception as error:
         detail = " ".join(str(error).split())[:200] or type(error).__name__
         raise BrokenImage(f"truncated or damaged: {detail}") from None
+
+
+def file_bytes(source: str | Path | bytes | StoredPhoto) -> bytes:
+    """Return the bytes of an image file that is a path, or bytes already.
+
+    Raises:
+        BrokenImage: The file cannot be read, or only its features are at hand.
+    """
+    if isinstance(source, StoredPhoto):
+        raise BrokenImage(
+            "only its features are at hand: name the store that has them with --features"
+        )
+    return source if isinstance(source, bytes) else read_file(Path(source))
 
 
 def read_file(path: Path) -> bytes:

@@ -3,6 +3,8 @@
 import glob
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,6 +48,30 @@ def find_images(
             yield from _matches(text)
         else:
             yield text
+
+
+def count_images(inputs: Iterable[str | Path], *, at_most: int = 1000) -> int | None:
+    """Return how many images `find_images` would yield, counting no further than ``at_most``.
+
+    Standard input can be read once only: with ``-`` among the inputs the number is None, not known.
+
+    Args:
+        inputs: What the user named, as for `find_images`.
+        at_most: Where to stop. An input that `find_images` refuses ends the count, too: the error
+            is raised when that input's turn comes.
+
+    Examples:
+        >>> count_images(["a.jpg", "b.jpg"]), count_images(["a.jpg", "-"])
+        (2, None)
+    """
+    given = list(inputs)
+    if any(str(one) == "-" for one in given):
+        return None
+    count = 0
+    with suppress(DataError):
+        for _ in islice(find_images(given), at_most):
+            count += 1
+    return count
 
 
 def _walk(folder: Path, parents: frozenset[Path]) -> Iterator[str]:

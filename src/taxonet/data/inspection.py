@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from taxonet.data.decoding import BrokenImage, decode, read_file
+from taxonet.data.decoding import BrokenImage, decode, file_bytes
 from taxonet.data.duplicates import Fingerprint, fingerprint, near_groups
 from taxonet.data.long_tail import shot_groups
 from taxonet.data.table import ImageTable
@@ -211,7 +211,7 @@ def _read_files(table: ImageTable, progress: Progress | None) -> _Files:
     for row in range(len(table)):
         source = table.source(row)
         try:
-            data = source if isinstance(source, bytes) else read_file(source)
+            data = file_bytes(source)
             image = decode(data, at_least=_SIDE_FOR_FINGERPRINT)
         except BrokenImage as error:
             broken.append(BrokenFile(table.name(row), error.reason))

@@ -5,9 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -28,7 +26,7 @@ class Broken(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """A transformed image ``(3, S, S)`` uint8 of a row, and the part of the batch it is in."""
+    """A transformed image ``(3, H, W)`` uint8 of a row, and the part of the batch it is in."""
 
     image: Tensor
     row: int
@@ -38,7 +36,7 @@ class Sample(NamedTuple):
 class Batch(NamedTuple):
     """The good images of a batch in the order of its draws, and the broken ones.
 
-    Shapes: ``images`` ``(B, 3, S, S)`` uint8, ``rows`` and ``part`` ``(B,)`` int64.
+    Shapes: ``images`` ``(B, 3, H, W)`` uint8, ``rows`` and ``part`` ``(B,)`` int64.
     B may be 0.
     """
 
@@ -92,16 +90,31 @@ class ImageDataset(Dataset[Sample | Broken]):
 
     Args:
         table: The images that the rows of the draws point to.
-        views: Transforms by name: ``train``, ``tail``, ``plain``.
-        image_size: Side of the images that the transforms return.
+        views: Transforms to one size by name: ``train``, ``tail``, ``plain``.
         seed: Key of the transforms' randomness.
+        pin_memory: Keep batches in memory from which a GPU of CUDA can copy by itself.
+
+    Raises:
+        ConfigError: There is no view, or they return images of different sizes.
     """
 
     def __init__(
-        self, table: ImageTable, views: Mapping[str, Transform], *, image_size: int, seed: int = 0
+        self,
+        table: ImageTable,
+        views: Mapping[str, Transform],
+        *,
+        seed: int = 0,
+        pin_memory: bool = False,
     ) -> None:
         self.table, self.views = table, dict(views)
-        self.image_size, self.seed = image_size, seed
+        self.seed, self.pin_memory = seed, pin_memory
+        sizes = {view.size for view in views.values()}
+        if len(sizes) != 1:
+            raise ConfigError(
+                f"The views of a data set must have one size, because their images are stacked, "
+                f"got {sorted(sizes)}."
+            )
+        (self.size,) = sizes
 
     def __len__(self) -> int:
         return len(self.table)
@@ -117,7 +130,7 @@ class ImageDataset(Dataset[Sample | Broken]):
             plan: Lists of draws, such as ``BatchPlan.batches(epoch)``; it may be a stream.
             workers: Processes that read ahead; 0 reads in this one. The batches are the same.
         """
-        return iter(_loader(self, plan, workers=workers))
+        return iter(_loader(self, plan, workers=workers, pin_memory=self.pin_memory))
 
     def __getitem__(self, draw: Draw) -> Sample | Broken:
         if draw.view not in self.views:
@@ -127,8 +140,9 @@ class ImageDataset(Dataset[Sample | Broken]):
             )
         key = (self.seed, draw.epoch, self.name(draw.row), draw.view, draw.number)
         try:
-            pixels = _read(self.table.source(draw.row), self.image_size)
-            image = keyed(self.views[draw.view], pixels, *key)
+            view = self.views[draw.view]
+            photo = load_image(self.table.source(draw.row), at_least=view.decode_at_least)
+            image = keyed(view, photo, *key)
         except BrokenImage as error:
             return Broken(draw.row, error.reason)
         return Sample(image, draw.row, draw.part)
@@ -138,9 +152,9 @@ def stream_batches(
     sources: Iterable[Item],
     transform: Transform,
     *,
-    image_size: int,
     batch_size: int,
     workers: int = 0,
+    pin_memory: bool = False,
 ) -> Iterator[tuple[list[Item], Batch]]:
     """Yield batches of a stream of images, in its order, holding only a few batches at a time.
 
@@ -148,9 +162,9 @@ def stream_batches(
         sources: Paths, encoded bytes, PIL images or arrays, as `load_image` takes them; `Keyed`
             where the transform is random.
         transform: Applied to each image.
-        image_size: Side of the images that the transform returns.
         batch_size: Images in a batch, broken ones included.
         workers: Processes that read ahead.
+        pin_memory: Keep batches in memory from which a GPU of CUDA can copy by itself.
 
     Yields:
         The sources of the batch, and the batch; ``rows`` are positions among these sources.
@@ -163,8 +177,8 @@ def stream_batches(
             waiting.append(chunk)
             yield list(enumerate(chunk))
 
-    loader = _loader(_Stream(transform, image_size=image_size), chunks(), workers=workers)
-    for batch in loader:
+    stream = _Stream(transform)
+    for batch in _loader(stream, chunks(), workers=workers, pin_memory=pin_memory):
         yield waiting.popleft(), batch
 
 
@@ -178,16 +192,16 @@ class Keyed(NamedTuple):
 class _Stream(Dataset[Sample | Broken]):
     """Reads what it is handed: the item is the source itself, with its place in the batch."""
 
-    def __init__(self, transform: Transform, *, image_size: int) -> None:
-        self.transform, self.image_size = transform, image_size
+    def __init__(self, transform: Transform) -> None:
+        self.transform, self.size = transform, transform.size
 
     def __getitem__(self, item: tuple[int, ImageSource | Keyed]) -> Sample | Broken:
         row, source = item
         try:
-            if isinstance(source, Keyed):
-                pixels = _read(source.source, self.image_size)
-                return Sample(keyed(self.transform, pixels, *source.key), row, 0)
-            return Sample(self.transform(_read(source, self.image_size)), row, 0)
+            file, key = source if isinstance(source, Keyed) else (source, ())
+            photo = load_image(file, at_least=self.transform.decode_at_least)
+            pixels = keyed(self.transform, photo, *key) if key else self.transform(photo)
+            return Sample(pixels, row, 0)
         except BrokenImage as error:
             return Broken(row, error.reason)
 
@@ -195,12 +209,12 @@ class _Stream(Dataset[Sample | Broken]):
 class _Collate:
     """Stacks what came out well and lists the rest."""
 
-    def __init__(self, image_size: int) -> None:
-        self.image_size = image_size
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.size = size
 
     def __call__(self, items: list[Sample | Broken]) -> Batch:
         good = [item for item in items if isinstance(item, Sample)]
-        empty = torch.empty((0, 3, self.image_size, self.image_size), dtype=torch.uint8)
+        empty = torch.empty((0, 3, *self.size), dtype=torch.uint8)
         return Batch(
             images=torch.stack([sample.image for sample in good]) if good else empty,
             rows=torch.tensor([sample.row for sample in good], dtype=torch.int64),
@@ -210,7 +224,11 @@ class _Collate:
 
 
 def _loader(
-    dataset: ImageDataset | _Stream, batches: Iterable[Sequence[object]], *, workers: int
+    dataset: ImageDataset | _Stream,
+    batches: Iterable[Sequence[object]],
+    *,
+    workers: int,
+    pin_memory: bool,
 ) -> DataLoader[Batch]:
     # The loader's types know only samples and lists; what it yields is what is collated.
     samples: Dataset[Any] = dataset
@@ -219,18 +237,8 @@ def _loader(
         samples,
         batch_sampler=plan,
         num_workers=workers,
-        collate_fn=_Collate(dataset.image_size),
+        pin_memory=pin_memory,
+        collate_fn=_Collate(dataset.size),
         # Without its own generator the loader would draw from torch's global stream.
         generator=torch.Generator(),
     )
-
-
-def _read(source: ImageSource, image_size: int) -> Tensor:
-    # Twice the size leaves a random crop enough pixels, and JPEG its cheap small decoding.
-    image = load_image(source, at_least=2 * image_size)
-    return _to_tensor(image)
-
-
-def _to_tensor(image: Image.Image) -> Tensor:
-    pixels = torch.from_numpy(np.array(image))  # (H, W, 3); a copy, for PIL's array is read-only
-    return pixels.permute(2, 0, 1).contiguous()

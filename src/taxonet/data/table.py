@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
+from taxonet.data.decoding import StoredPhoto
 from taxonet.errors import DataError, did_you_mean
 from taxonet.files import atomic_file
 
@@ -20,7 +21,9 @@ SPLITS = ("train", "val", "calibration", "test")
 #: The split of taxa that are kept from training, to judge by; images of it are of no class.
 UNKNOWN_SPLIT = "unknown"
 OPTIONAL_COLUMNS = ("split", "region", "group", "date", "source", "licence", "digest")
-_TEXT_COLUMNS = ("image", "taxon", *OPTIONAL_COLUMNS)
+#: SHA-256 of a photo that is not at hand, and whose features a store has.
+STORED = "stored_digest"
+_TEXT_COLUMNS = ("image", "taxon", *OPTIONAL_COLUMNS, STORED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +37,7 @@ class ImageTable:
     - ``split``: ``train``, ``val``, ``calibration``, ``test``, ``unknown`` (taxa kept from
       training), or None for none of them;
     - ``group``: observation or site; images of one group never straddle two splits;
+    - ``stored_digest``: SHA-256 of a photo that is not at hand, and whose features a store has;
     - ``region``, ``date``, ``source``, ``licence``, ``digest``: as given.
 
     All other columns are kept as they came.
@@ -81,8 +85,14 @@ class ImageTable:
         """Return the path or id of the image in a row."""
         return str(self.frame["image"].iat[row])
 
-    def source(self, row: int) -> Path | bytes:
-        """Return where the image of a row is: its path, or its bytes where it is no file."""
+    def source(self, row: int) -> Path | bytes | StoredPhoto:
+        """Return where the image of a row is.
+
+        Its path; its bytes, where it is no file; or the digest under which a store has its
+        features, where the image is not at hand.
+        """
+        if STORED in self.frame and isinstance(digest := self.frame[STORED].iat[row], str):
+            return StoredPhoto(digest)
         if self.blobs is not None and self.blob_rows is not None:
             data = self.blobs[int(self.blob_rows[row])].as_py()
             return b"" if data is None else bytes(data)
@@ -95,6 +105,8 @@ class ImageTable:
             OSError: The file cannot be read.
         """
         source = self.source(row)
+        if isinstance(source, StoredPhoto):
+            raise FileNotFoundError(f"{self.name(row)} is not at hand, only its features are.")
         return source if isinstance(source, bytes) else source.read_bytes()
 
     def rows(self, selection: ArrayLike) -> "ImageTable":

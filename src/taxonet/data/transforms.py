@@ -1,36 +1,77 @@
-"""What happens to a decoded image before the network sees it, by name.
+"""Transforms by name: from a decoded photo to the pixels that the network sees.
 
-A transform maps a uint8 tensor ``(3, H, W)`` to a uint8 tensor ``(3, S, S)``. Pixels stay uint8
-until they are on the device, where the network normalises a whole batch.
+A transform maps an RGB image to a uint8 tensor ``(3, H, W)`` of the size that its `ResizeSpec`
+asks for. Pixels stay uint8 until they are on the device, where the network normalises a whole
+batch.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
 from taxonet.data.decoding import BrokenImage
+from taxonet.data.resizing import (
+    ResizeSpec,
+    pad_border,
+    resize_middle,
+    resize_pixels,
+    to_tensor,
+)
+from taxonet.errors import ConfigError
 from taxonet.registry import TRANSFORMS
 from taxonet.seeds import seed_of
 
-Transform = Callable[[Tensor], Tensor]
-Fit = Literal["crop", "pad"]
-
 _SIDE_OF_CIFAR = 32
 
+# The mean colour of ImageNet, of 255.
+_MEAN_COLOUR = (124, 116, 104)
 
-def keyed(transform: Transform, image: Tensor, *key: int | str) -> Tensor:
+
+@dataclass(frozen=True)
+class Transform:
+    """A photo's way to the network's input.
+
+    Examples:
+        >>> transform = plain(ResizeSpec(size=(2, 3)))
+        >>> tuple(transform(Image.new("RGB", (20, 20))).shape)
+        (3, 2, 3)
+    """
+
+    size: tuple[int, int]
+    """Height and width of what comes out."""
+    resize: Callable[[Image.Image], Tensor]
+    """From an RGB image to uint8 ``(3, H, W)``."""
+    changes: tuple[Callable[[Tensor], Tensor], ...] = ()
+    """What happens to the pixels afterwards, in turn."""
+    decode_at_least: int | None = None
+    """A JPEG may be decoded smaller as long as neither side falls below this; None: it may not."""
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """Return uint8 pixels ``(3, *size)`` of an RGB image."""
+        pixels = self.resize(image)
+        for change in self.changes:
+            pixels = change(pixels)
+        return pixels
+
+    def then(self, *changes: Callable[[Tensor], Tensor]) -> "Transform":
+        """Return this transform followed by changes to the pixels."""
+        return replace(self, changes=(*self.changes, *changes))
+
+
+def keyed(transform: Transform, image: Image.Image, *key: int | str) -> Tensor:
     """Apply a transform whose randomness depends on the key alone.
 
     Torch's global random state on the CPU is as before afterwards.
 
     Examples:
-        >>> flip = v2.RandomHorizontalFlip()
-        >>> image = torch.arange(12, dtype=torch.uint8).reshape(3, 2, 2)
-        >>> bool((keyed(flip, image, 0, "a.jpg") == keyed(flip, image, 0, "a.jpg")).all())
+        >>> transform = crop_flip(ResizeSpec(size=(8, 8)))
+        >>> image = Image.linear_gradient("L").convert("RGB")
+        >>> bool((keyed(transform, image, 0, "a") == keyed(transform, image, 0, "a")).all())
         True
     """
     with torch.random.fork_rng(devices=[]):
@@ -39,95 +80,112 @@ def keyed(transform: Transform, image: Tensor, *key: int | str) -> Tensor:
 
 
 @TRANSFORMS.register("plain")
-def plain(image_size: int, *, fit: Fit = "crop") -> Transform:
-    """Return the transform for judging and predicting: resize, no randomness.
+def plain(spec: ResizeSpec) -> Transform:
+    """Return the transform for evaluation and prediction: resize, no randomness.
 
-    ``crop`` takes the middle square, which keeps a plant's proportions; ``pad`` makes a
-    square by repeating the border, which keeps the ends of a long leaf on a plain background. An
-    image that already has the size passes unchanged.
+    ``crop`` takes the middle, which keeps a plant's proportions; ``pad`` repeats the border until
+    the proportions are those of the input, which keeps the ends of a long leaf on a plain
+    background. With a ``crop_share`` of 1 an image that already has the size passes unchanged.
+
+    A JPEG whose middle is taken is decoded in full: smaller decoding moves single pixels by up to
+    8/255 on photos of twice to eight times the size, and pretrained weights expect timm's pixels.
     """
-    # The square first: a sliver scaled by its shorter side would be huge before it is cropped.
-    square = _square(fit, at_most=image_size)
-    return _in_turn(square, v2.Resize((image_size, image_size), antialias=True))
+    if spec.fit == "crop":
+        return Transform(spec.size, partial(resize_middle, spec=spec))
+    return Transform(
+        spec.size,
+        partial(pad_border, spec=spec),
+        (partial(resize_pixels, spec=spec),),
+        decode_at_least=_enough_pixels(spec),
+    )
 
 
 @TRANSFORMS.register("crop_flip")
-def crop_flip(
-    image_size: int, *, fit: Fit = "crop", smallest_area: float = 0.5, flip_prob: float = 0.5
-) -> Transform:
+def crop_flip(spec: ResizeSpec, *, smallest_area: float = 0.5, flip_prob: float = 0.5) -> Transform:
     """Return the usual training transform: a random part of the image, mirrored or not.
 
     The part covers from ``smallest_area`` to all of the image: less would often miss the plant.
-    ``fit`` should be what `plain` is given at prediction.
+    ``spec`` should be what `plain` is given at prediction; its ``crop_share`` is ignored.
     """
-    crop = v2.RandomResizedCrop(image_size, scale=(smallest_area, 1.0), antialias=True)
-    padding = [_square(fit, at_most=2 * image_size)] if fit == "pad" else []
-    return _in_turn(*padding, crop, v2.RandomHorizontalFlip(flip_prob))
+    part = v2.RandomResizedCrop(spec.size, scale=(smallest_area, 1.0))
+    resize = partial(_padded_part if spec.fit == "pad" else _part, part=part, spec=spec)
+    flip = v2.RandomHorizontalFlip(flip_prob)
+    return Transform(spec.size, resize, (flip,), decode_at_least=_enough_pixels(spec))
 
 
 @TRANSFORMS.register("augmix")
-def augmix(
-    image_size: int, *, fit: Fit = "crop", severity: int = 3, mixture_width: int = 3
-) -> Transform:
+def augmix(spec: ResizeSpec, *, severity: int = 3, mixture_width: int = 3) -> Transform:
     """Return `crop_flip` followed by AugMix: a mixture of chains of mild distortions.
 
     Reference:
         Hendrycks et al., "AugMix: A Simple Data Processing Method to Improve Robustness and
         Uncertainty" (ICLR 2020), algorithm 1.
     """
-    mix = v2.AugMix(severity=severity, mixture_width=mixture_width)
-    return _in_turn(crop_flip(image_size, fit=fit), mix)
+    return crop_flip(spec).then(v2.AugMix(severity=severity, mixture_width=mixture_width))
 
 
 @TRANSFORMS.register("rand_augment")
 def rand_augment(
-    image_size: int, *, fit: Fit = "crop", operations: int = 2, magnitude: int = 9
+    spec: ResizeSpec, *, operations: int = 2, magnitude: int = 9, erase_prob: float = 0.0
 ) -> Transform:
     """Return `crop_flip` followed by RandAugment: a few distortions of one strength.
 
+    With the chance ``erase_prob`` a rectangle of 2 to 33 % of the image is erased afterwards: it
+    gets the mean colour of ImageNet, which is about 0 once pixels are normalised.
+
+    Raises:
+        ConfigError: ``erase_prob`` is no probability.
+
     Reference:
         Cubuk et al. 2020, RandAugment: Practical Automated Data Augmentation with a Reduced
-        Search Space.
+        Search Space; Zhong et al. 2020, Random Erasing Data Augmentation.
     """
-    distort = v2.RandAugment(num_ops=operations, magnitude=magnitude)
-    return _in_turn(crop_flip(image_size, fit=fit), distort)
+    if not 0 <= erase_prob <= 1:
+        raise ConfigError(
+            f"rand_augment: erase_prob must lie in 0..1, because it is a probability, got "
+            f"{erase_prob}."
+        )
+    distorted = crop_flip(spec).then(v2.RandAugment(num_ops=operations, magnitude=magnitude))
+    if erase_prob == 0:
+        return distorted
+    return distorted.then(v2.RandomErasing(erase_prob, value=_MEAN_COLOUR))
 
 
 @TRANSFORMS.register("sim_augment")
 def sim_augment(
-    image_size: int, *, fit: Fit = "crop", smallest_area: float = 0.2, strength: float = 1.0
+    spec: ResizeSpec, *, smallest_area: float = 0.2, strength: float = 1.0
 ) -> Transform:
     """Return the transform of contrastive views: a small crop, mirrored, other colours, blurred.
 
     Colours change with the chance 0.8, turn to grey with 0.2, and are blurred with 0.5 where the
-    image is larger than 32 pixels.
+    shorter side of the input is longer than 32 pixels.
 
     Reference:
         Chen et al. 2020, A Simple Framework for Contrastive Learning of Visual Representations,
         appendix A; CIFAR without blur, as there in appendix B.9.
     """
-    crop = crop_flip(image_size, fit=fit, smallest_area=smallest_area)
     shift = 0.4 * strength
     colours = v2.ColorJitter(shift, shift, shift, 0.1 * strength)
-    steps = [crop, v2.RandomApply([colours], p=0.8), v2.RandomGrayscale(p=0.2)]
-    if image_size > _SIDE_OF_CIFAR:
-        kernel = image_size // 10 | 1  # about a tenth of the side, and odd
-        steps.append(v2.RandomApply([v2.GaussianBlur(kernel, sigma=(0.1, 2.0))], p=0.5))
-    return _in_turn(*steps)
+    changes = [v2.RandomApply([colours], p=0.8), v2.RandomGrayscale(p=0.2)]
+    side = min(spec.size)
+    if side > _SIDE_OF_CIFAR:
+        kernel = side // 10 | 1  # about a tenth of the side, and odd
+        changes.append(v2.RandomApply([v2.GaussianBlur(kernel, sigma=(0.1, 2.0))], p=0.5))
+    return crop_flip(spec, smallest_area=smallest_area).then(*changes)
 
 
 @TRANSFORMS.register("shift_flip")
-def shift_flip(image_size: int, *, shift: int = 4, flip_prob: float = 0.5) -> Transform:
-    """Return the plain transform of the CIFAR benchmarks: moved by some pixels, mirrored or not.
+def shift_flip(spec: ResizeSpec, *, shift: int = 4, flip_prob: float = 0.5) -> Transform:
+    """Return the simple transform of the CIFAR benchmarks: moved by some pixels, mirrored or not.
 
     What comes in from outside the image is black.
     """
-    move = v2.RandomCrop(image_size, padding=shift)
-    return _in_turn(plain(image_size), move, v2.RandomHorizontalFlip(flip_prob))
+    move = v2.RandomCrop(spec.size, padding=shift)
+    return plain(spec).then(move, v2.RandomHorizontalFlip(flip_prob))
 
 
 @TRANSFORMS.register("auto_augment_cutout")
-def auto_augment_cutout(image_size: int, *, shift: int = 4, hole: int = 16) -> Transform:
+def auto_augment_cutout(spec: ResizeSpec, *, shift: int = 4, hole: int = 16) -> Transform:
     """Return the strong transform of the CIFAR benchmarks.
 
     `shift_flip`, then a policy of AutoAugment that was found on CIFAR-10, then Cutout: a black
@@ -137,22 +195,44 @@ def auto_augment_cutout(image_size: int, *, shift: int = 4, hole: int = 16) -> T
         Cubuk et al. 2019, AutoAugment; DeVries and Taylor 2017, Cutout.
     """
     policy = v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10)
-    return _in_turn(shift_flip(image_size, shift=shift), policy, partial(_cut_out, side=hole))
+    return shift_flip(spec, shift=shift).then(policy, partial(_cut_out, side=hole))
 
 
 @TRANSFORMS.register("none")
-def none(image_size: int) -> Transform:
+def none(spec: ResizeSpec) -> Transform:
     """Return a check that images have the size already; an image of another size is broken."""
-    return partial(_require_size, side=image_size)
+    return Transform(spec.size, partial(_require_size, size=spec.size))
 
 
-def _require_size(image: Tensor, *, side: int) -> Tensor:
-    height, width = image.shape[-2:]
-    if (height, width) != (side, side):
+def _enough_pixels(spec: ResizeSpec) -> int:
+    """Return the side that leaves a random part pixels enough, and JPEG its fast small decoding."""
+    return 2 * max(spec.size)
+
+
+def _part(image: Image.Image, *, part: v2.RandomResizedCrop, spec: ResizeSpec) -> Tensor:
+    # Cut before pixels are copied. PIL cuts; its pixels are resized as those of a padded image.
+    box = part.make_params([image])
+    left, top = box["left"], box["top"]
+    pixels = to_tensor(image.crop((left, top, left + box["width"], top + box["height"])))
+    return resize_pixels(pixels, spec=spec)
+
+
+def _padded_part(image: Image.Image, *, part: v2.RandomResizedCrop, spec: ResizeSpec) -> Tensor:
+    pixels = pad_border(image, spec=spec, at_most=2)
+    box = part.make_params([pixels])
+    top, left = box["top"], box["left"]
+    cut = pixels[:, top : top + box["height"], left : left + box["width"]]
+    return resize_pixels(cut, spec=spec)
+
+
+def _require_size(image: Image.Image, *, size: tuple[int, int]) -> Tensor:
+    height, width = size
+    if image.size != (width, height):
         raise BrokenImage(
-            f"{width} x {height} pixels, but without a transform it must be {side} x {side}"
+            f"{image.width} x {image.height} pixels, but without a transform it must be "
+            f"{width} x {height}"
         )
-    return image
+    return to_tensor(image)
 
 
 def _cut_out(image: Tensor, *, side: int) -> Tensor:
@@ -164,33 +244,3 @@ def _cut_out(image: Tensor, *, side: int) -> Tensor:
     cut = image.clone()
     cut[..., rows, columns] = 0
     return cut
-
-
-def _in_turn(*transforms: Transform) -> Transform:
-    composed: Transform = v2.Compose(list(transforms))
-    return composed
-
-
-def _square(fit: Fit, *, at_most: int) -> Transform:
-    return partial(_pad_to_square, at_most=at_most) if fit == "pad" else _middle_square
-
-
-def _middle_square(image: Tensor) -> Tensor:
-    height, width = image.shape[-2:]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return image[..., top : top + side, left : left + side]
-
-
-def _pad_to_square(image: Tensor, *, at_most: int) -> Tensor:
-    """Repeat the border around the image; shrink it first: a sliver would make a huge square."""
-    height, width = image.shape[-2:]
-    shrink = min(1.0, at_most / max(height, width))
-    if shrink < 1:
-        height, width = max(1, round(height * shrink)), max(1, round(width * shrink))
-        image = v2.functional.resize(image, [height, width], antialias=True)
-    side = max(height, width)
-    left, top = (side - width) // 2, (side - height) // 2
-    margins = [left, top, side - width - left, side - height - top]
-    square: Tensor = v2.functional.pad(image, margins, padding_mode="edge")
-    return square

@@ -6,7 +6,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from taxonet.classifier import TaxonClassifier
-from taxonet.data.crops import crops_of, side_to_crop
+from taxonet.data.crops import crops_of, spec_to_crop
 from taxonet.data.loading import stream_batches
 from taxonet.data.table import ImageTable
 from taxonet.data.transforms import plain
@@ -42,20 +42,19 @@ def adapt_to_photos(
     """
     preprocessing = classifier.parts.preprocessing
     size, crops = preprocessing.image_size, preprocessing.test_crops
-    side = side_to_crop(size, crops=crops)
+    resize = spec_to_crop(preprocessing.resize, crops=crops)
     rows = drawn_rows(table, "batch norm").tolist()
 
     def batches(progress: Progress) -> Iterator[Tensor]:
         stream = stream_batches(
             (table.source(row) for row in rows),
-            plain(side, fit=preprocessing.fit),
-            image_size=side,
+            plain(resize),
             batch_size=batch_size,
             workers=workers,
         )
         for given, batch in stream:
             images = batch.images.to(classifier.device)
-            yield from crops_of(images, image_size=size, crops=crops)
+            yield from crops_of(images, size=size, crops=crops)
             progress.advance(len(given))
 
     with Progress("gathering statistics", len(rows), shown=shown) as progress:

@@ -15,6 +15,7 @@ from taxonet.classifier import (
 )
 from taxonet.data.matching import match_photos
 from taxonet.data.sources import open_images
+from taxonet.devices import pick_workers
 from taxonet.errors import ConfigError, DataError
 from taxonet.evaluation.geometry import (
     SHRINKAGE,
@@ -186,7 +187,8 @@ def _embedded(
     known, start = matched.known, 0
     named = ((known.name(row), known.source(row)) for row in range(len(known)))
     with Progress("looking", len(targets), shown=shown) as progress:
-        for batch in classifier.score(named, batch_size=config.batch_size, workers=config.workers):
+        workers = pick_workers(config.workers, len(known))
+        for batch in classifier.score(named, batch_size=config.batch_size, workers=workers):
             good = [start + p for p in range(len(batch.names)) if p not in batch.broken]
             unreadable |= {batch.names[place]: why for place, why in batch.broken.items()}
             start += len(batch.names)

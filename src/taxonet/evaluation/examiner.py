@@ -10,6 +10,7 @@ import numpy as np
 from taxonet.classifier import TaxonClassifier
 from taxonet.data.matching import MatchedPhotos, match_photos, open_unknown, unknown_nodes
 from taxonet.data.table import ImageTable
+from taxonet.devices import pick_workers
 from taxonet.errors import DataError
 from taxonet.evaluation.adaptation import adapt_to_photos
 from taxonet.evaluation.judge import IntArray, Judgement, NoveltyScore, Watcher, judge
@@ -51,7 +52,7 @@ class Examiner:
             self.classifier,
             table,
             batch_size=self._config.batch_size,
-            workers=self._config.workers,
+            workers=self._workers(len(table)),
             shown=self._shown,
         )
         return type(self)(adapted, self._config, compared=self._compared, shown=self._shown)
@@ -63,7 +64,7 @@ class Examiner:
             table,
             source=self._config.source_prior,
             batch_size=self._config.batch_size,
-            workers=self._config.workers,
+            workers=self._workers(len(table)),
             shown=self._shown,
         )
 
@@ -132,9 +133,12 @@ class Examiner:
             photos.known,
             self.scores,
             batch_size=self._config.batch_size,
-            workers=self._config.workers,
+            workers=self._workers(len(photos.known)),
             shown=self._shown,
         )
+
+    def _workers(self, photos: int) -> int:
+        return pick_workers(self._config.workers, photos)
 
     def _run(
         self,
@@ -150,7 +154,7 @@ class Examiner:
             nodes,
             novelty_scores=scores,
             batch_size=self._config.batch_size,
-            workers=self._config.workers,
+            workers=self._workers(len(table)),
             what=what,
             shown=self._shown,
             watchers=watchers,

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, Self
 
 import torch
@@ -11,8 +10,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from taxonet.errors import ConfigError
 from taxonet.models.adapters import Adapter
-from taxonet.models.backbones import build_backbone, preprocessing
-from taxonet.models.clip import Architecture, ImageTower
+from taxonet.models.backbones import build_backbone, input_config
+from taxonet.models.clip import ImageTower
+from taxonet.models.clip_architecture import Architecture
 from taxonet.models.experts import ExpertBackbone, ExpertHeads
 from taxonet.models.heads import Head
 from taxonet.models.normalisation import Normalisation
@@ -163,8 +163,8 @@ def build_network(
     seed: int,
     experts: int = 1,
     head_options: Mapping[str, Any] | None = None,
-    pretrained: bool = False,
-    weights_file: str | Path | None = None,
+    weights: str = "none",
+    options: Mapping[str, Any] | None = None,
     architecture: Architecture | None = None,
     colours: Colours | None = None,
     neck: NeckName = "none",
@@ -177,7 +177,7 @@ def build_network(
     experts does; the others start at weights of their own, or at the given ones where there are.
 
     Args:
-        backbone: A name for `build_backbone`, as are ``pretrained``, ``weights_file`` and
+        backbone: A name for `build_backbone`, as are ``weights``, ``options`` and
             ``architecture``.
         head: A name in ``taxonet.registry.HEADS``.
         classes: The number c of classes.
@@ -185,8 +185,8 @@ def build_network(
         experts: How many experts share the first stages; above 1, the backbone becomes an
             `ExpertBackbone` with its default of shared stages, and the head an `ExpertHeads`.
         head_options: The options of the head by name; its defaults where left out.
-        pretrained: Start the backbone at timm's weights.
-        weights_file: Start the backbone at the weights in this file.
+        weights: Where the backbone's weights come from; ``none``: from the seed.
+        options: The options of the backbone by name.
         architecture: Of the CLIP model that the backbone is of, where it is known.
         colours: Mean and standard deviation of the normalisation; None: what the backbone names.
         neck: What stands between features and head: nothing, or a linear map that starts at the
@@ -194,8 +194,8 @@ def build_network(
         adapter: What is trained of the backbone, which is frozen otherwise; None: all of it.
 
     Raises:
-        ConfigError: An unknown name or option, a number of classes or experts below 1, or a
-            backbone that experts cannot share or the adapter cannot adapt.
+        ConfigError: An unknown name, option or kind of weights, a number of classes or experts
+            below 1, or a backbone that experts cannot share or the adapter cannot adapt.
         CheckpointError: Weights that could not be fetched, read, or fitted to the backbone.
 
     Examples:
@@ -208,8 +208,8 @@ def build_network(
     with keyed_weights("backbone", seed):
         module, embedding_size = build_backbone(
             backbone,
-            pretrained=pretrained,
-            weights_file=weights_file,
+            weights=weights,
+            options=options,
             architecture=architecture,
         )
     with keyed_weights("head", seed):
@@ -218,9 +218,8 @@ def build_network(
         ]
     if experts > 1:
         with keyed_weights("experts", seed):
-            given = pretrained or weights_file is not None
-            module = ExpertBackbone(module, experts, redraw=not given)
-    colours = preprocessing(backbone) if colours is None else colours
+            module = ExpertBackbone(module, experts, redraw=weights == "none")
+    colours = input_config(backbone, options=options) if colours is None else colours
     network = Network(
         module,
         heads[0] if experts == 1 else ExpertHeads(heads),
@@ -232,6 +231,37 @@ def build_network(
             network.adapt_backbone(adapter)
     # torch accepts a memory format alone; its annotations know it only beside a device.
     return network.to("cpu", memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def build_network_on_features(
+    feature_size: int,
+    *,
+    head: str,
+    classes: int,
+    seed: int,
+    head_options: Mapping[str, Any] | None = None,
+    neck: NeckName = "none",
+) -> Network:
+    """Build neck and head alone: a network whose inputs are features ``(B, f)``.
+
+    Its first weights are those that `build_network` gives neck and head at the same seed.
+
+    Args:
+        feature_size: The number f of a feature's dimensions.
+        head: As for `build_network`, as are the others.
+        classes: See there.
+        seed: See there.
+        head_options: See there.
+        neck: See there.
+
+    Examples:
+        >>> network = build_network_on_features(64, head="cosine", classes=10, seed=0)
+        >>> tuple(network(torch.ones(2, 64)).scores.shape)
+        (2, 10)
+    """
+    with keyed_weights("head", seed):
+        made = HEADS.build(head, head_options or {}, feature_size, classes)
+    return Network(nn.Identity(), made, neck=None if neck == "none" else linear_neck(feature_size))
 
 
 @torch.no_grad()

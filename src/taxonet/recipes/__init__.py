@@ -1,9 +1,11 @@
 """Recipes: how a classifier is trained, as checked data."""
 
 from taxonet.recipes.loading import (
+    changed_recipe,
     dump_recipe,
     explain,
     load_recipe,
+    load_recipe_and_notes,
     preset_names,
     preset_summary,
     read_overrides,
@@ -42,9 +44,11 @@ __all__ = [
     "SelectionRecipe",
     "TransferRecipe",
     "WordsRecipe",
+    "changed_recipe",
     "dump_recipe",
     "explain",
     "load_recipe",
+    "load_recipe_and_notes",
     "preset_names",
     "preset_summary",
     "read_overrides",

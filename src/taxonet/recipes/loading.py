@@ -14,6 +14,9 @@ from pydantic_core import ErrorDetails
 from taxonet.errors import ConfigError, did_you_mean
 from taxonet.recipes.schema import Recipe
 
+_BASE = "quick"
+"""What a recipe stands on that names no backbone."""
+
 _OF_ONE_KIND = frozenset({"optimiser", "schedule", "mixing"})
 
 
@@ -41,9 +44,11 @@ def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Read a recipe and apply overrides such as ``loss.scale=30`` or ``selection=null``.
 
     Args:
-        source: The name of a preset, or the path of a YAML file. A file may start from another
-            recipe with the key ``extends``: a preset, or a file relative to its own folder; or a
-            list of them, of which later ones change earlier ones.
+        source: The name of a preset, or the path of a YAML file; or several of both, separated by
+            commas, of which later ones change earlier ones: ``finetune,method/cutmix``. A file may
+            start from other recipes in the same way, with the key ``extends``: a preset, a file
+            relative to its own folder, or a list of them. A recipe that names no backbone stands
+            on the preset ``quick``.
         overrides: ``path.to.key=value`` strings; the value is read as YAML. Of two for one key
             the later counts; otherwise their order makes no difference.
 
@@ -52,14 +57,36 @@ def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
             all wrong keys come in one message.
 
     Examples:
-        >>> load_recipe("taxonet", ["epochs=3", "loss.base_margin_cos=0.2"]).epochs
+        >>> load_recipe("method/dbm-ce", ["epochs=3", "loss.max_margin_rad=0.2"]).epochs
         3
+        >>> load_recipe("tiny,method/dbm-ce").model.backbone
+        'resnet10t'
     """
-    content = _merge(_read(source), read_overrides(overrides))
+    return load_recipe_and_notes(source, overrides)[0]
+
+
+def load_recipe_and_notes(
+    source: str | Path, overrides: Iterable[str] = ()
+) -> tuple[Recipe, tuple[str, ...]]:
+    """Read a recipe as `load_recipe` does; also say which of its parts changed the backbone."""
+    notes: list[str] = []
+    content = _read_all(source, notes)
+    if "backbone" not in (content.get("model") or {}):
+        content = _merge(_base_for(content), content)
+    content = _merge(content, read_overrides(overrides))
+    return _checked(content, what=f"recipe {source}"), tuple(notes)
+
+
+def changed_recipe(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
+    """Return a recipe with overrides applied, as `load_recipe` takes them."""
+    return _checked(_merge(recipe.model_dump(), read_overrides(overrides)), what="the recipe")
+
+
+def _checked(content: Mapping[str, Any], *, what: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(explain(error, Recipe, what=f"recipe {source}")) from None
+        raise ConfigError(explain(error, Recipe, what=what)) from None
 
 
 def read_overrides(overrides: Iterable[str]) -> dict[str, Any]:
@@ -102,7 +129,35 @@ def _complaint(problem: ErrorDetails, model: type[BaseModel]) -> str:
     return f"{problem['msg']} (got {problem['input']!r})."
 
 
-def _read(source: str | Path, seen: tuple[str, ...] = ()) -> dict[str, Any]:
+def _base_for(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a recipe without a backbone stands on; its own loss has a head of its own."""
+    base = _read(_BASE, [])
+    if "loss" in content:
+        del base["loss"]
+        base["model"] = {key: value for key, value in base["model"].items() if key != "head"}
+    return base
+
+
+def _read_all(source: str | Path, notes: list[str]) -> dict[str, Any]:
+    if "," not in str(source) or Path(source).is_file():
+        return _read(source, notes)
+    parts = [part.strip() for part in str(source).split(",")]
+    return reduce(
+        lambda base, part: _merge_said(base, _read(part, notes), notes, of=part), parts, {}
+    )
+
+
+def _merge_said(
+    base: Mapping[str, Any], change: Mapping[str, Any], notes: list[str], *, of: str
+) -> dict[str, Any]:
+    """Merge, and note where a later recipe changes the backbone of an earlier one."""
+    old, new = (part.get("model", {}).get("backbone") for part in (base, change))
+    if old is not None and new not in (None, old):
+        notes.append(f"The recipe {of} changes the backbone from {old} to {new}.")
+    return _merge(base, change)
+
+
+def _read(source: str | Path, notes: list[str], seen: tuple[str, ...] = ()) -> dict[str, Any]:
     name = str(source) if str(source) in preset_names() else str(Path(source).resolve())
     if name in seen:
         raise ConfigError(f"Recipes extend each other in a circle: {' -> '.join((*seen, name))}.")
@@ -117,8 +172,10 @@ def _read(source: str | Path, seen: tuple[str, ...] = ()) -> dict[str, Any]:
         parent if parent in preset_names() else Path(source).parent / str(parent)
         for parent in (given if isinstance(given, list) else [given])
     ]
-    ancestry = (_read(parent, (*seen, name)) for parent in parents)
-    return reduce(_merge, [*ancestry, content])
+    base: dict[str, Any] = {}
+    for parent in parents:
+        base = _merge_said(base, _read(parent, notes, (*seen, name)), notes, of=str(parent))
+    return _merge(base, content)
 
 
 def _names_below(folder: Traversable, prefix: str = "") -> Iterator[str]:
@@ -146,12 +203,22 @@ def _merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]
     merged = dict(base)
     for key, value in change.items():
         old = merged.get(key)
+        if key == "model" and isinstance(old, dict) and isinstance(value, dict):
+            old = _fitting_options(old, value)
         if isinstance(old, str) and isinstance(value, dict):
             old = {"name": old}  # a part by its name alone, whose options change
         if isinstance(old, dict) and isinstance(value, dict) and not _is_another(key, old, value):
             value = _merge(old, value)
         merged[key] = value
     return merged
+
+
+def _fitting_options(model: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the options of a backbone where a change names another one."""
+    named = model.get("backbone")
+    if named is None or change.get("backbone", named) == named:
+        return model
+    return {key: value for key, value in model.items() if key != "options"}
 
 
 def _is_another(key: str, part: Mapping[str, Any], change: Mapping[str, Any]) -> bool:

@@ -20,7 +20,8 @@ def with_mode_defaults(values: Any) -> Any:
 
     A head on stored features takes the usual rates, and more epochs. Where all layers train from
     given weights, large rates would destroy these. Nothing changes where the backbone starts at
-    random weights (``model.weights: none``), and no key that is given changes. Where momentum is given, the update rule is SGD, otherwise AdamW.
+    random weights (``model.weights: none``), and no key that is given changes. Where momentum is
+    given, the update rule is SGD, otherwise AdamW.
     The weight decay of SGD, and all other keys, keep their usual defaults.
 
     Args:

@@ -16,7 +16,10 @@ def terminal_table(table: Table) -> RenderableType:
     for index, column in enumerate(table.columns):
         numeric = table.is_numeric(index)
         shown.add_column(
-            Text(column.heading), justify="right" if numeric else "left", no_wrap=numeric
+            Text(column.heading),
+            justify="right" if numeric else "left",
+            no_wrap=numeric,
+            overflow="fold",  # a name that is cut off cannot be typed
         )
     for row in table.text_rows():
         shown.add_row(*(Text(cell) for cell in row))

@@ -7,6 +7,7 @@ from accelerate import Accelerator
 from taxonet.classifier.reading import reading_of
 from taxonet.data.samplers import ReversedSampler, Sampler
 from taxonet.data.sampling import BatchPlan, TailExtension
+from taxonet.devices import pick_workers
 from taxonet.recipes import Recipe, dump_recipe
 from taxonet.recipes.verbs import TrainConfig
 from taxonet.registry import SAMPLERS
@@ -63,7 +64,7 @@ def make_trainer(
         ),
         source=inputs.train,
         targets=targets,
-        validation=_validation(recipe, data, inputs, accelerator, workers=config.workers),
+        validation=_validation(recipe, data, inputs, accelerator, asked_workers=config.workers),
         reweighting=(
             None
             if recipe.reweighting is None
@@ -78,7 +79,7 @@ def make_trainer(
             folder=config.out,
             orders=_orders(recipe, data, accelerator),
             resume=config.resume,
-            workers=config.workers,
+            workers=pick_workers(config.workers, len(inputs.train)),
             minutes_between_checkpoints=config.checkpoint_minutes,
             broken_share=config.broken_share,
             tensorboard=config.tensorboard,
@@ -89,7 +90,12 @@ def make_trainer(
 
 
 def _validation(
-    recipe: Recipe, data: TrainingData, inputs: Inputs, accelerator: Accelerator, *, workers: int
+    recipe: Recipe,
+    data: TrainingData,
+    inputs: Inputs,
+    accelerator: Accelerator,
+    *,
+    asked_workers: int | None,
 ) -> Validation | None:
     if inputs.val is None:
         return None
@@ -102,7 +108,7 @@ def _validation(
         ),
         batch_size=max(_SMALLEST_VAL_BATCH, recipe.batch_size),
         accelerator=accelerator,
-        workers=workers,
+        workers=pick_workers(asked_workers, len(inputs.val)),
     )
 
 

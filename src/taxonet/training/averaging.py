@@ -1,24 +1,27 @@
 """An exponential moving average of the weights."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 
-class WeightAverage(AveragedModel):
-    r"""A copy of a module whose weights follow those of the module slowly.
+class WeightAverage:
+    r"""Weights that follow those of a module slowly.
 
-    .. math:: \bar w_t = d_t \bar w_{t-1} + (1 - d_t) w_t, \qquad
+    .. math:: \bar w_{t+1} = d_t \bar w_t + (1 - d_t) w_{t+1}, \qquad
         d_t = \min\left(d, \frac{1 + t}{10 + t}\right)
 
-    t counts the updates before this one, and the first update copies the weights. Floating-point
-    buffers, such as the statistics of batch norm, are averaged as weights are, as in timm's
-    ``ModelEmaV3``, so that they fit the averaged weights; counters are copied.
+    t counts the updates before, and the average starts at the weights that the module has now. The
+    floating-point buffers of its state, such as the statistics of batch norm, are averaged as the
+    weights are (as in timm's ``ModelEmaV3``), so that they fit the averaged weights; counters are
+    copied. Buffers that are no part of the state are left out: the attention mask of a text tower
+    holds minus infinity, which no average survives. That is why torch's ``AveragedModel``, which
+    takes all buffers, has no place here.
 
     Args:
-        module: The module to follow, on the device where it trains. Parameters may change in
+        module: The module to follow, on the device where it trains. Its tensors may change in
             place only.
         decay: The decay d, above 0 and below 1.
 
@@ -30,49 +33,54 @@ class WeightAverage(AveragedModel):
         >>> layer = nn.Linear(1, 1, bias=False)
         >>> _ = nn.init.constant_(layer.weight, 1.0)
         >>> average = WeightAverage(layer, decay=0.9)
-        >>> average.update()
         >>> _ = nn.init.constant_(layer.weight, 2.0)
-        >>> average.update()  # d = min(0.9, 2 / 11)
-        >>> round(average.module.weight.item(), 4)
-        1.8182
+        >>> average.update()  # d = min(0.9, 1 / 10)
         >>> average.swap()
-        >>> round(layer.weight.item(), 4), average.module.weight.item()
-        (1.8182, 2.0)
+        >>> round(layer.weight.item(), 4)
+        1.9
+        >>> average.swap()
+        >>> layer.weight.item()
+        2.0
     """
 
     def __init__(self, module: nn.Module, *, decay: float) -> None:
-        super().__init__(module, multi_avg_fn=self._blend, use_buffers=True)
-        self._followed = [module]  # in a list, or its weights would be part of the state
-        self._decay = decay
+        self._module, self._decay, self._updates = module, decay, 0
+        self._average = {name: tensor.clone() for name, tensor in _state_of(module).items()}
 
+    @torch.no_grad()
     def update(self) -> None:
         """Take in the weights that the module has now."""
-        self.update_parameters(self._followed[0])
+        decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
+        self._updates += 1
+        now = _state_of(self._module)
+        floats = [name for name, tensor in now.items() if tensor.is_floating_point()]
+        averages = [self._average[name] for name in floats]
+        # One call for all tensors, as in torch's own optimisers: a ViT has hundreds.
+        torch._foreach_lerp_(averages, [now[name] for name in floats], 1 - decay)
+        for name in now.keys() - set(floats):
+            self._average[name].copy_(now[name])
 
     @torch.no_grad()
     def swap(self) -> None:
-        """Exchange the weights and buffers of the module and those of the average."""
-        both = zip(_tensors(self.module), _tensors(self._followed[0]), strict=True)
-        for average, current in both:
-            before = current.clone()
-            current.copy_(average)
-            average.copy_(before)
+        """Exchange the state of the module and the average."""
+        for name, tensor in _state_of(self._module).items():
+            before = tensor.clone()
+            tensor.copy_(self._average[name])
+            self._average[name].copy_(before)
 
-    @torch.no_grad()
-    def _blend(
-        self,
-        averages: tuple[Tensor, ...] | list[Tensor],
-        current: tuple[Tensor, ...] | list[Tensor],
-        updates: Tensor | int,
-    ) -> None:
-        if not averages[0].is_floating_point():
-            torch._foreach_copy_(averages, current)
-            return
-        done = int(self.n_averaged)  # not `updates`, which is on the GPU
-        decay = min(self._decay, (1 + done) / (10 + done))
-        torch._foreach_lerp_(averages, current, 1 - decay)
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint holds of it."""
+        return {"updates": self._updates, "average": self._average}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` returned, from any device."""
+        self._updates = int(state["updates"])
+        for name, tensor in self._average.items():
+            tensor.copy_(state["average"][name])
 
 
-def _tensors(module: nn.Module) -> Iterator[Tensor]:
-    yield from module.parameters()
-    yield from module.buffers()
+def _state_of(module: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of a module's state, each once, as views that can be written to."""
+    saved = module.state_dict().keys()
+    named = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    return {name: tensor.detach() for name, tensor in named.items() if name in saved}

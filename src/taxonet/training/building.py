@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 
 from taxonet.classifier import adapter_of
-from taxonet.classifier.reading import TreeReading, reading_of
+from taxonet.classifier.reading import Reading, TreeReading, reading_of
 from taxonet.errors import ConfigError, DataError
 from taxonet.losses import ExpertLoss, Loss
-from taxonet.models import Adapter, Network, build_network
+from taxonet.models import Adapter, Network, build_network, build_network_on_features, input_config
 from taxonet.recipes import Recipe
 from taxonet.registry import EXPERT_LOSSES, LOSSES, SECOND_STAGES
 from taxonet.training.data import TrainingData
@@ -22,14 +22,22 @@ from taxonet.training.tree_loss import TrainingLoss, TreeLoss, check_tree, check
 _HEAD_OF = {"cosines": "cosine", "logits": "linear"}
 
 
-def build(recipe: Recipe, data: TrainingData) -> tuple[Network, TrainingLoss]:
+def build(
+    recipe: Recipe, data: TrainingData, *, feature_size: int | None = None
+) -> tuple[Network, TrainingLoss]:
     """Make the network and the loss of a recipe.
+
+    Args:
+        recipe: What to build.
+        data: Its classes.
+        feature_size: Dimensions of features that are at hand: the network is then neck and head
+            alone, and takes features in the place of photos. None: the recipe's backbone too.
 
     Raises:
         ConfigError: Unknown names or options, an adapter that does not fit the backbone, a loss on
             the wrong head, a loss of several experts on one, norm-guided selection beside a loss
             for which the norm has no meaning, a second stage that the head does not allow, or
-            what needs photos where embeddings are learned from.
+            what needs photos where features are learned from.
         DataError: There is only one class.
     """
     check_features(recipe)
@@ -46,37 +54,58 @@ def build(recipe: Recipe, data: TrainingData) -> tuple[Network, TrainingLoss]:
         loss: TrainingLoss = TreeLoss(reading)
     else:
         loss = _build_loss(recipe, counts)
-    adapter = _adapter(recipe)
+    if feature_size is None:
+        network = _whole_network(recipe, reading)
+    else:
+        network = build_network_on_features(
+            feature_size,
+            head=recipe.model.head,
+            classes=reading.columns,
+            seed=recipe.seed,
+            head_options=reading.head_options(recipe.model.head),
+            neck=recipe.model.neck,
+        )
+    _check_head(recipe, network, loss)
+    network.head.scale = loss.scale
+    return network, loss
+
+
+def _whole_network(recipe: Recipe, reading: Reading) -> Network:
+    adapter, model = _adapter(recipe), recipe.model
     network = build_network(
-        backbone=recipe.model.backbone,
-        head=recipe.model.head,
+        backbone=model.backbone,
+        head=model.head,
         classes=reading.columns,
         seed=recipe.seed,
-        experts=recipe.model.experts,
-        head_options=reading.head_options(recipe.model.head),
-        pretrained=recipe.model.weights == "pretrained",
-        neck=recipe.model.neck,
+        experts=model.experts,
+        head_options=reading.head_options(model.head),
+        weights=model.weights,
+        options=model.options,
+        neck=model.neck,
         adapter=adapter,
     )
     if adapter is None:
-        network.freeze_backbone(frozen=recipe.model.frozen or recipe.features is not None)
-    if recipe.model.freeze_batch_norm:
+        network.freeze_backbone(frozen=model.frozen or recipe.features is not None)
+    if model.freeze_batch_norm:
         network.freeze_batch_norm()
     _check_image_size(network, recipe)
+    return network
+
+
+def _check_head(recipe: Recipe, network: Network, loss: TrainingLoss) -> None:
+    """Raise a ConfigError unless loss, selection and second stage can work on the head."""
     if network.head.kind != loss.takes:
         raise ConfigError(
             f"The loss {recipe.loss.name!r} takes {loss.takes}, and the head "
             f"{recipe.model.head!r} gives {network.head.kind}: set model.head to "
             f"{_HEAD_OF[loss.takes]!r}."
         )
-    network.head.scale = loss.scale
     if recipe.selection is not None and recipe.selection.keep == "lowest_norm":
         check_selection(loss, experts=recipe.model.experts)
     if recipe.second_stage is not None:
         choice = recipe.second_stage.stage
         stage: SecondStage = SECOND_STAGES.build(choice.name, choice.options)
         stage.check_head(network.head)
-    return network, loss
 
 
 def _adapter(recipe: Recipe) -> Adapter | None:
@@ -92,16 +121,22 @@ def _adapter(recipe: Recipe) -> Adapter | None:
 @torch.no_grad()
 def _check_image_size(network: Network, recipe: Recipe) -> None:
     """Show the network one black image: some backbones take one size of images only."""
-    size = recipe.model.image_size
+    height, width = recipe.model.input_size
     network.eval()
     try:
-        network(torch.zeros(1, 3, size, size))
+        network(torch.zeros(1, 3, height, width))
     except (AssertionError, RuntimeError, ValueError) as error:
         raise ConfigError(
-            f"The backbone {recipe.model.backbone!r} cannot look at images of {size} pixels "
-            f"({error}): set model.image_size to what it was made for, or choose another backbone."
+            f"The backbone {recipe.model.backbone!r} cannot look at images of {height} x "
+            f"{width} pixels ({error}): set model.image_size to what it was made for "
+            f"({_made_for(recipe)}), or choose another backbone."
         ) from None
     network.train()
+
+
+def _made_for(recipe: Recipe) -> str:
+    height, width = input_config(recipe.model.backbone, options=recipe.model.options).size
+    return f"[{height}, {width}]"
 
 
 def _build_loss(recipe: Recipe, counts: NDArray[np.int64] | Sequence[int]) -> TrainingLoss:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from taxonet.classifier import TaxonClassifier
+from taxonet.classifier import TaxonClassifier, split_file
+from taxonet.data.decoding import StoredPhoto
+from taxonet.data.table import ImageTable
 from taxonet.files import atomic_file
 from taxonet.progress import Progress
 from taxonet.training.data import TrainingData
@@ -21,19 +23,36 @@ def write_index(
     classifier: TaxonClassifier,
     data: TrainingData,
     *,
+    splits: tuple[str, ...] = ("train",),
     workers: int = 0,
     shown: bool = False,
 ) -> None:
-    """Write ``index/training.parquet``: image, class, SHA-256, embedding; readable photos only.
+    """Write a table for each split: image, class, SHA-256, embedding; readable photos only.
 
     Args:
-        folder: The classifier's folder.
+        folder: The classifier's folder; the tables lie in its folder ``index``.
         classifier: Computes the embeddings.
-        data: Photos and splits; the split ``train`` is indexed.
+        data: Photos and splits.
+        splits: What is indexed; the index of the training photos is that of ``train``.
         workers: Reading processes.
         shown: Show progress.
     """
-    table, targets = data.split("train")
+    for split in splits:
+        table, targets = data.split(split)
+        if split == "train" or len(table):
+            path = split_file(folder, split)
+            _write(path, classifier, table, targets.tolist(), workers=workers, shown=shown)
+
+
+def _write(
+    file: Path,
+    classifier: TaxonClassifier,
+    table: ImageTable,
+    targets: list[int],
+    *,
+    workers: int,
+    shown: bool,
+) -> None:
     size = classifier.network.head.embedding_size
     schema = pa.schema(
         [
@@ -45,7 +64,7 @@ def write_index(
     )
     row = 0
     with (
-        atomic_file(folder / "index" / "training.parquet") as path,
+        atomic_file(file) as path,
         pq.ParquetWriter(path, schema) as writer,
         Progress("indexing", len(table), shown=shown) as progress,
     ):
@@ -56,11 +75,18 @@ def write_index(
                 pa.table(
                     {
                         "image": batch.readable,
-                        "class": targets[rows].tolist(),
-                        "sha256": [sha256(table.read_bytes(index)).hexdigest() for index in rows],
+                        "class": [targets[one] for one in rows],
+                        "sha256": [_digest(table, one) for one in rows],
                         "embedding": list(batch.embedding.numpy()),
                     },
                     schema=schema,
                 )
             )
             progress.advance(len(batch.names))
+
+
+def _digest(table: ImageTable, row: int) -> str:
+    source = table.source(row)
+    if isinstance(source, StoredPhoto):
+        return source.sha256
+    return sha256(table.read_bytes(row)).hexdigest()

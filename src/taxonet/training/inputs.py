@@ -37,10 +37,16 @@ class Inputs:
     val: BatchSource | None
 
 
-def photo_inputs(recipe: Recipe, data: TrainingData, network: Network) -> Inputs:
-    """Read, decode and transform the photos of every batch."""
+def photo_inputs(
+    recipe: Recipe, data: TrainingData, network: Network, *, device: torch.device
+) -> Inputs:
+    """Read, decode and transform the photos of every batch, for a network on a device."""
     views = training_views(recipe)
-    source = partial(ImageDataset, views=views, image_size=recipe.model.image_size)
+    source = partial(
+        ImageDataset,
+        views=views,
+        pin_memory=device.type == "cuda",
+    )
     (train, _), (val, _) = data.split("train"), data.split("val")
     return Inputs(network, source(train, seed=recipe.seed), source(val) if len(val) else None)
 

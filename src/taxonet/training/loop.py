@@ -169,9 +169,9 @@ class Trainer:
         """Run one batch forward and back."""
         position, recipe, device = self.position, self.recipe, self.accelerator.device
         key = ("step", recipe.seed, position.epoch, position.step, self.plan.rank)
-        torch.manual_seed(seed_of(*key))
+        _seed(seed_of(*key), device)
         output: StepOutput = self.objective(
-            batch.images.to(device),
+            batch.images.to(device, non_blocking=device.type == "cuda"),
             self.targets[batch.rows].to(device),
             batch.part.to(device),
             keep=min(recipe.batch_size, int((batch.part == 0).sum()) + len(batch.broken)),
@@ -304,3 +304,15 @@ class Trainer:
         met.update({self.source.name(one.row): one.reason for one in batch.broken})
         if len(met) > share * len(self.source):
             raise too_many_broken(list(met), images=len(self.source), share=share)
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    """Seed what dropout draws from.
+
+    Where no GPU is used, ``torch.manual_seed`` would note for each step, with a stack trace, what
+    to do once there is one.
+    """
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)

@@ -23,6 +23,7 @@ from taxonet.data.matching import MatchedPhotos, match_photos, open_unknown, unk
 from taxonet.data.ordering import keyed_order
 from taxonet.data.sources import open_images
 from taxonet.data.table import ImageTable
+from taxonet.devices import pick_workers
 from taxonet.errors import ConfigError, DataError
 from taxonet.files import atomic_folder, require_free
 from taxonet.inference.decision import LeafSets, Policy, RankThresholds, ThresholdPolicy
@@ -79,7 +80,7 @@ def recalibrate(config: CalibrateConfig, *, show_progress: bool = False) -> Cali
         known_accepted=config.known_accepted,
         named_right=config.named_right,
         batch_size=config.batch_size,
-        workers=config.workers,
+        workers=pick_workers(config.workers, sum(len(one.table) for one in photos)),
         shown=show_progress,
     )
     if found.scores is None:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from shutil import copyfile
 
 import numpy as np
 import torch
@@ -13,12 +12,13 @@ from taxonet.classifier import (
     TaxonClassifier,
     TrailPoint,
     TrainingIndex,
-    index_file,
+    copy_index,
     write_calibration_scores,
     write_trail,
 )
 from taxonet.classifier.reading import TreeReading
 from taxonet.data.sources import open_images
+from taxonet.devices import pick_workers
 from taxonet.errors import DataError
 from taxonet.files import atomic_folder, require_free
 from taxonet.models import Head, Network
@@ -114,14 +114,15 @@ def refit(config: RefitConfig, *, show_progress: bool = False) -> RefitResult:
     notes = ["There are no calibration photos: no temperature or threshold was set."]
     if config.images is not None:
         photos = CalibrationPhotos.of_run(_photos(config.images, new), origin=str(config.images))
-        new, scores, _ = calibrated(new, photos, workers=config.workers)
+        new, scores, _ = calibrated(
+            new, photos, workers=pick_workers(config.workers, len(photos.table))
+        )
         notes = [] if new.calibration.images else notes
     with atomic_folder(config.out) as folder:
         new.save(folder)
         write_calibration_scores(folder, scores)
         write_trail(folder, trail)
-        index_file(folder).parent.mkdir()
-        copyfile(index_file(config.classifier), index_file(folder))
+        copy_index(config.classifier, folder)
     return RefitResult(config.out, tuple(notes))
 
 

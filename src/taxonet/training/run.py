@@ -2,13 +2,13 @@
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from pydantic import ValidationError
 
 from taxonet.classifier import (
     Calibration,
@@ -21,12 +21,13 @@ from taxonet.classifier import (
     write_trail,
 )
 from taxonet.data.table import ImageTable
-from taxonet.devices import pick_device
+from taxonet.devices import pick_workers
 from taxonet.errors import ConfigError, DataError
 from taxonet.files import atomic_folder, require_free, write_json, write_text
-from taxonet.models import Network, Normalisation
-from taxonet.recipes import Recipe, dump_recipe
+from taxonet.models import Network, Normalisation, WeightsOrigin, weights_origin
+from taxonet.recipes import Recipe, dump_recipe, explain
 from taxonet.recipes.verbs import TrainConfig
+from taxonet.training.accelerator import accelerator_on
 from taxonet.training.assembly import make_trainer
 from taxonet.training.building import build
 from taxonet.training.calibrate import CalibrationPhotos, calibrated
@@ -37,8 +38,9 @@ from taxonet.training.inputs import Inputs, StoredSplit, photo_inputs, stored_in
 from taxonet.training.probe import train_probe
 from taxonet.training.refit import fit_second_stage
 from taxonet.training.second_stage import EmbeddingSource, PhotoEmbeddings
-from taxonet.training.sources import open_sources
+from taxonet.training.sources import Sources, open_sources
 from taxonet.training.tree_loss import TrainingLoss
+from taxonet.training.views import resize_spec
 from taxonet.version import __version__
 
 
@@ -58,27 +60,41 @@ class TrainResult:
     is_main: bool = True
     """False in the processes of a data-parallel run that write nothing and need say nothing."""
 
+    def load(self, *, device: str = "auto") -> TaxonClassifier:
+        """Return the classifier that was made."""
+        return TaxonClassifier.load(self.classifier, device=device)
 
-def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
+
+def train(
+    photos: TrainConfig | str | Path, *, show_progress: bool = False, **options: Any
+) -> TrainResult:
     """Train a classifier and write the run's folder.
+
+    ``taxonet.train("photos", taxonomy="taxonomy.csv", recipe="quick").load()`` is the classifier.
 
     The folder holds ``recipe.yaml`` (resolved), ``split.csv`` (``.parquet``
     where the photos came as bytes), ``log.jsonl``, ``checkpoints/``,
     ``broken.json`` if photos were unreadable, and, once it is complete, ``classifier/``. Under
     ``torchrun`` every process calls this, and the first one writes.
 
+    Args:
+        photos: As ``taxonet train`` takes them; or the whole config.
+        show_progress: Show progress, and say what a user should know on the way.
+        **options: Fields of `TrainConfig`, which are the options of ``taxonet train``.
+
     Raises:
-        ConfigError: The recipe cannot work, or the folder is taken.
+        ConfigError: The recipe or an option cannot work, or the folder is taken.
         TaxonomyError: Labels that no name of the taxonomy matches.
         CheckpointError: A resume with another recipe or other photos.
         TrainingStopped: The loss is not finite, or too many photos are unreadable.
         Interrupted: Ctrl-C; the run can be resumed.
     """
+    config = _config(photos, options)
     _check_folder(config)
     sources = open_sources(config)
     _check_shares(config, sources.images)
     recipe = sources.recipe
-    accelerator = _accelerator(config.device, precision=recipe.precision)
+    accelerator = accelerator_on(config.device, precision=recipe.precision)
     data = open_training_data(
         sources.images,
         sources.taxonomy,
@@ -87,9 +103,11 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
         calibration_share=config.calibration_share,
     )
     network, loss = build(recipe, data)
+    # Now, and not when the run ends: a file of weights may be gone by then.
+    origin = weights_origin(recipe.model.backbone, recipe.model.weights)
     # Or a slow process would find the folder taken, by the first one of its own run.
     accelerator.wait_for_everyone()
-    run = _Run(config, recipe, data, accelerator, shown=show_progress)
+    run = _Run(config, sources, data, accelerator, shown=show_progress)
     inputs, stored = run.inputs(network, loss)
     trainer = make_trainer(
         config,
@@ -102,15 +120,14 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
     )
     run.begin_folder()
     if run.speaks:
-        sys.stderr.writelines(f"{note}\n" for note in trainer.notes)
+        sys.stderr.writelines(f"{note}\n" for note in (*sources.notes, *trainer.notes))
     position = trainer.fit()
     broken = position.broken | ({} if stored is None else stored.reasons())
     stage = _Stage(recipe)
     if accelerator.is_main_process and recipe.second_stage is not None:
         stage = _second_stage(run, network, inputs, stored)
-    classifier = _classifier(
-        stage.recipe, data, network, device=config.device, features=run.features_folder
-    )
+    parts = _parts(stage.recipe, data, network, origin=origin)
+    classifier = TaxonClassifier(parts, device=config.device, features=run.features_folder)
     if accelerator.is_main_process:
         if broken:
             write_json(config.out / "broken.json", broken)
@@ -129,16 +146,39 @@ def train(config: TrainConfig, *, show_progress: bool = False) -> TrainResult:
     )
 
 
+def _config(photos: TrainConfig | str | Path, options: Mapping[str, Any]) -> TrainConfig:
+    if isinstance(photos, TrainConfig):
+        if options:
+            raise ConfigError(
+                f"A whole config was given, and {', '.join(options)} besides: put them into it."
+            )
+        return photos
+    try:
+        return TrainConfig.model_validate({"images": photos, **options})
+    except ValidationError as error:
+        raise ConfigError(explain(error, TrainConfig, what="the options of train")) from None
+
+
 @dataclass
 class _Run:
     """What the steps of one run share."""
 
     config: TrainConfig
-    recipe: Recipe
+    sources: Sources
     data: TrainingData
     accelerator: Accelerator
     shown: bool
     _began: bool = False
+
+    @property
+    def recipe(self) -> Recipe:
+        """How it trains."""
+        return self.sources.recipe
+
+    @property
+    def workers(self) -> int:
+        """How many processes read photos next to this one."""
+        return pick_workers(self.config.workers, len(self.data.table))
 
     @property
     def speaks(self) -> bool:
@@ -165,15 +205,18 @@ class _Run:
     def inputs(self, network: Network, loss: TrainingLoss) -> tuple[Inputs, StoredSplit | None]:
         """Return what is trained and drawn from; of stored features also the training split."""
         if self.recipe.features is None and self.recipe.probe is None:
-            return photo_inputs(self.recipe, self.data, network), None
+            return self._photo_inputs(network), None
         # The store may lie in the folder.
         self.begin_folder()
+        embedder = self._embedder(network)
         with self.accelerator.main_process_first():
+            if self.sources.earlier is not None:
+                self.sources.earlier.store(embedder)
             found = stored_inputs(
                 self.recipe,
                 self.data,
-                self._embedder(network),
-                workers=self.config.workers,
+                embedder,
+                workers=self.workers,
                 shown=self.speaks,
             )
         if self.recipe.features is not None:
@@ -182,7 +225,10 @@ class _Run:
             self.config, self.recipe, self.data, found[0], loss, self.accelerator, shown=self.shown
         )
         network.train()
-        return photo_inputs(self.recipe, self.data, network), None
+        return self._photo_inputs(network), None
+
+    def _photo_inputs(self, network: Network) -> Inputs:
+        return photo_inputs(self.recipe, self.data, network, device=self.accelerator.device)
 
     def _embedder(self, network: Network) -> Embedder:
         return Embedder.open(
@@ -228,7 +274,7 @@ class _Stage:
 def _second_stage(
     run: _Run, network: Network, inputs: Inputs, stored: StoredSplit | None
 ) -> _Stage:
-    recipe, data, config = run.recipe, run.data, run.config
+    recipe, data = run.recipe, run.data
     _, targets = data.split("train")
     source: EmbeddingSource
     if stored is not None:
@@ -237,13 +283,13 @@ def _second_stage(
         choice = recipe.second_stage
         view = "second stage" if choice is not None and choice.augment is not None else None
         source = PhotoEmbeddings(
-            network, inputs.train, targets, view=view, workers=config.workers, shown=run.shown
+            network, inputs.train, targets, view=view, workers=run.workers, shown=run.shown
         )
     try:
         trail = fit_second_stage(recipe, data, network, source, show_progress=run.shown)
     except DataError as error:
         # The backbone is trained, and must not be lost for the head that comes after it.
-        note = _WITHOUT_STAGE.format(error=error, classifier=config.out / "classifier")
+        note = _WITHOUT_STAGE.format(error=error, classifier=run.config.out / "classifier")
         return _Stage(recipe.model_copy(update={"second_stage": None}), notes=(note,))
     return _Stage(recipe, trail)
 
@@ -257,15 +303,29 @@ def _write_classifier(
     show_progress: bool,
 ) -> TaxonClassifier:
     """Calibrate a classifier, write its folder, and return it as it stands there."""
+    workers = pick_workers(config.workers, len(data.table))
     photos = CalibrationPhotos.of_run(data, origin=f"split.{_table_suffix(data)}")
-    classifier, scores, _ = calibrated(classifier, photos, workers=config.workers)
+    classifier, scores, _ = calibrated(classifier, photos, workers=workers)
     with atomic_folder(config.out / "classifier", replace=True) as folder:
         classifier.save(folder)
         write_calibration_scores(folder, scores)
         write_trail(folder, trail)
-        write_index(folder, classifier, data, workers=config.workers, shown=show_progress)
+        write_index(
+            folder,
+            classifier,
+            data,
+            splits=_indexed(classifier),
+            workers=workers,
+            shown=show_progress,
+        )
         _keep_metrics(config.out / "classifier", folder)
     return classifier
+
+
+def _indexed(classifier: TaxonClassifier) -> tuple[str, ...]:
+    """Features that were stored can be learned from again, without the photos."""
+    of_features = classifier.parts.recipe.features is not None
+    return ("train", "val", "calibration") if of_features else ("train",)
 
 
 def _keep_metrics(old: Path, new: Path) -> None:
@@ -274,32 +334,10 @@ def _keep_metrics(old: Path, new: Path) -> None:
         shutil.copy(old / "metrics.json", new)
 
 
-def _accelerator(device: str, *, precision: str) -> Accelerator:
-    """Return the holder of device, precision and process group.
-
-    Raises:
-        ConfigError: The device is not there, or cannot compute in that precision.
-    """
-    kind = pick_device(device).type
-    if precision == "fp16" and kind == "cpu":
-        raise ConfigError(
-            "The precision fp16 needs a GPU, and this run computes on the CPU: choose "
-            "--set precision=bf16, or leave `precision` out of the recipe."
-        )
-    if precision == "auto":
-        can_bf16 = kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        precision = "bf16" if can_bf16 else "no"
-    # Accelerate remembers the first device and precision of a Python process; this run may have
-    # others. Only the group of several processes, which cannot be made twice, has to stay.
-    grouped = torch.distributed.is_available() and torch.distributed.is_initialized()
-    AcceleratorState._reset_state(reset_partial_state=not grouped)
-    return Accelerator(cpu=kind == "cpu", mixed_precision=precision)
-
-
-def _classifier(
-    recipe: Recipe, data: TrainingData, network: Network, *, device: str, features: Path | None
-) -> TaxonClassifier:
-    parts = ClassifierParts(
+def _parts(
+    recipe: Recipe, data: TrainingData, network: Network, *, origin: WeightsOrigin
+) -> ClassifierParts:
+    return ClassifierParts(
         network=network,
         taxonomy=data.taxonomy,
         class_nodes=data.classes.class_nodes,
@@ -307,16 +345,19 @@ def _classifier(
         preprocessing=_preprocessing(recipe, network),
         calibration=Calibration(),
         recipe=recipe,
+        weights_origin=origin,
     )
-    return TaxonClassifier(parts, device=device, features=features)
 
 
 def _preprocessing(recipe: Recipe, network: Network) -> Preprocessing:
     normalisation = network.normalise
     assert isinstance(normalisation, Normalisation)  # `build_network` has seen to it
+    resize = resize_spec(recipe.model)
     return Preprocessing(
-        image_size=recipe.model.image_size,
-        fit=recipe.model.fit,
+        image_size=resize.size,
+        fit=resize.fit,
+        interpolation=resize.interpolation,
+        crop_share=resize.crop_share,
         mean=normalisation.mean,
         std=normalisation.std,
         test_crops=recipe.model.test_crops,

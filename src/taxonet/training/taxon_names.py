@@ -19,7 +19,7 @@ from taxonet.models import (
     load_towers,
     prompts,
 )
-from taxonet.models.clip import is_clip
+from taxonet.models.clip_architecture import is_clip
 from taxonet.recipes import Recipe, WordsRecipe
 from taxonet.taxonomy import Taxonomy, fold_name
 
@@ -73,10 +73,11 @@ class TaxonNames:
 def text_tower(recipe: Recipe) -> TextTower:
     """Return the text tower beside the image tower that a recipe has as its backbone.
 
-    Without pretrained weights it starts at random ones that the recipe's seed decides.
+    With ``model.weights: none`` it starts at random weights that the recipe's seed decides.
 
     Raises:
-        ConfigError: The backbone is of no CLIP model.
+        ConfigError: The backbone is of no CLIP model, or its weights come without a text tower.
+        CheckpointError: Weights that could not be fetched or read.
     """
     if not is_clip(recipe.model.backbone):
         raise ConfigError(
@@ -84,8 +85,7 @@ def text_tower(recipe: Recipe) -> TextTower:
             f"{recipe.model.backbone!r}: choose model.backbone=clip:..., or set words to null."
         )
     with keyed_weights("text tower", recipe.seed):
-        pretrained = recipe.model.weights == "pretrained"
-        return load_towers(recipe.model.backbone, pretrained=pretrained).text
+        return load_towers(recipe.model.backbone, weights=recipe.model.weights).text
 
 
 def start_head_at(names: TaxonNames, network: Network, class_places: Tensor) -> None:

@@ -9,13 +9,21 @@ from taxonet.classifier import Calibration, ClassifierParts, Preprocessing, Taxo
 from taxonet.classifier.reading import reading_of
 from taxonet.errors import DataError
 from taxonet.files import require_free
-from taxonet.models import LevelCosineHead, Network, Normalisation, Towers, load_towers
-from taxonet.models.clip import PREFIX, Architecture, architecture_of
+from taxonet.models import (
+    LevelCosineHead,
+    Network,
+    Normalisation,
+    Towers,
+    load_towers,
+    weights_origin,
+)
+from taxonet.models.clip_architecture import PREFIX, Architecture, architecture_of
 from taxonet.models.level_head import LARGEST_SCALE
 from taxonet.recipes import ModelRecipe, PartChoice, Recipe, WordsRecipe
 from taxonet.recipes.verbs import ZeroShotConfig
 from taxonet.taxonomy import Taxonomy
 from taxonet.training.taxon_names import TaxonNames
+from taxonet.training.views import resize_spec
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ def zero_shot(config: ZeroShotConfig, *, show_progress: bool = False) -> ZeroSho
         )
     name = config.model if config.model.startswith(PREFIX) else PREFIX + config.model
     recipe = _recipe(config, name, architecture_of(name))
-    towers = load_towers(name, pretrained=config.weights == "pretrained")
+    towers = load_towers(name, weights=config.weights)
     parts, notes = _parts(recipe, taxonomy, towers, cache=config.text_cache, shown=show_progress)
     TaxonClassifier(parts, device="cpu").save(config.out)
     return ZeroShotResult(config.out, len(parts.class_nodes), notes)
@@ -70,7 +78,7 @@ def _recipe(config: ZeroShotConfig, name: str, architecture: Architecture) -> Re
             backbone=name,
             weights=config.weights,
             head="level_cosine",
-            image_size=architecture.image_size,
+            image_size=architecture.input_size[0],
             fit=config.fit,
         ),
         loss=PartChoice(name="image_text", **levels),
@@ -97,15 +105,22 @@ def _parts(
     head.vectors = names.vectors(cache=cache, shown=shown)
     head.set_scales(min(towers.text.logit_scale, LARGEST_SCALE))
     mean, std = towers.image.architecture.colours
+    resize = resize_spec(recipe.model)
     parts = ClassifierParts(
         network=Network(towers.image, head, normalisation=Normalisation(mean, std)).eval(),
         taxonomy=taxonomy,
         class_nodes=class_nodes,
         class_counts=counts,
         preprocessing=Preprocessing(
-            image_size=recipe.model.image_size, fit=recipe.model.fit, mean=mean, std=std
+            image_size=resize.size,
+            fit=resize.fit,
+            interpolation=resize.interpolation,
+            crop_share=resize.crop_share,
+            mean=mean,
+            std=std,
         ),
         calibration=Calibration(),
         recipe=recipe,
+        weights_origin=weights_origin(recipe.model.backbone, recipe.model.weights),
     )
     return parts, names.notes

@@ -1,23 +1,22 @@
 """A photo as it is sent: small, upright, and without anything that it knows besides its pixels."""
 
 from io import BytesIO
-from pathlib import Path
 
 from PIL import Image
 
-from taxonet.data.decoding import load_image
+from taxonet.data.decoding import ImageSource, load_image
 
 _QUALITY = 90
 
 
-def photo_to_send(source: Path | bytes, *, max_side: int) -> bytes:
+def photo_to_send(source: ImageSource, *, max_side: int) -> bytes:
     """Return a photo as JPEG, its longest side at most ``max_side`` pixels.
 
     It is turned upright by its EXIF first. No metadata goes along: no place, camera, comment,
     preview or colour profile.
 
     Args:
-        source: Path or bytes of an image file.
+        source: As `load_image` takes it.
         max_side: Pixels; smaller photos keep their size.
 
     Raises:

@@ -7,7 +7,7 @@ from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
-from taxonet.data.decoding import BrokenImage, ImageSource, load_image, read_file
+from taxonet.data.decoding import BrokenImage, ImageSource, StoredPhoto, load_image, read_file
 from taxonet.progress import Progress
 
 _AT_ONCE = 1024
@@ -51,6 +51,8 @@ def photo_digests(
 
 def _digest(source: ImageSource) -> tuple[str, str]:
     """Return digest and reason, one of which is empty."""
+    if isinstance(source, StoredPhoto):
+        return source.sha256, ""
     try:
         if isinstance(source, bytes):
             return sha256(source).hexdigest(), ""

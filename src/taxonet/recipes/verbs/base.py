@@ -14,6 +14,12 @@ FEATURES = (
     "Several classifiers of one frozen backbone may share it."
 )
 
+#: What the option `workers` says of itself.
+WORKERS = (
+    "Processes that read photos next to the main one; chosen by the machine and the number of "
+    "photos if left out."
+)
+
 
 class TaxonomySource(Section):
     """Where the names and the tree come from."""

@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from taxonet.recipes.schema import Section
-from taxonet.recipes.verbs.base import FEATURES, Device
+from taxonet.recipes.verbs.base import FEATURES, WORKERS, Device
 
 
 class EvaluateConfig(Section):
@@ -55,7 +55,7 @@ class EvaluateConfig(Section):
     )
     batch_size: PositiveInt = Field(64, description="Photos per forward pass.")
     features: Path | None = Field(None, description=FEATURES)
-    workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
+    workers: int | None = Field(None, ge=0, description=WORKERS)
     device: Device = Field("auto", description="Where to compute.")
 
     @model_validator(mode="after")
@@ -95,5 +95,5 @@ class AnalyseConfig(Section):
     )
     batch_size: PositiveInt = Field(64, description="Photos per forward pass.")
     features: Path | None = Field(None, description=FEATURES)
-    workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
+    workers: int | None = Field(None, ge=0, description=WORKERS)
     device: Device = Field("auto", description="Where to compute.")

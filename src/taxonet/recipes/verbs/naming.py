@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from taxonet.recipes.schema import Section
-from taxonet.recipes.verbs.base import FEATURES, Device
+from taxonet.recipes.verbs.base import FEATURES, WORKERS, Device
 
 _NODE_PROBS_FROM = 0.01
 _CONFIDENCE = 0.95
@@ -77,7 +77,7 @@ class PredictConfig(Section):
     resume: bool = Field(False, description="Go on where an interrupted prediction stopped.")
     batch_size: PositiveInt = Field(64, description="Photos per forward pass.")
     features: Path | None = Field(None, description=FEATURES)
-    workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
+    workers: int | None = Field(None, ge=0, description=WORKERS)
     device: Device = Field("auto", description="Where to compute.")
 
     @model_validator(mode="after")
@@ -134,5 +134,5 @@ class EmbedConfig(Section):
         Path("embeddings.parquet"), description="Parquet: image, embedding (a list), error."
     )
     batch_size: PositiveInt = Field(64, description="Photos per forward pass.")
-    workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
+    workers: int | None = Field(None, ge=0, description=WORKERS)
     device: Device = Field("auto", description="Where to compute.")

@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from taxonet.recipes.schema import Section, check_words
-from taxonet.recipes.verbs.base import FEATURES, Device, TaxonomySource
+from taxonet.recipes.verbs.base import FEATURES, WORKERS, Device, TaxonomySource
 
 
 class TrainConfig(TaxonomySource):
@@ -18,9 +18,22 @@ class TrainConfig(TaxonomySource):
     )
     out: Path = Field(Path("runs/train"), description="Folder of the run; it must be new.")
     recipe: str | None = Field(
-        None, description="Preset name or YAML file (`taxonet` if left out)."
+        None,
+        description="Preset name or YAML file, or several separated by commas: later ones change "
+        "earlier ones (`quick` if left out).",
+    )
+    backbone: str | None = Field(
+        None,
+        description="Backbone in place of the recipe's: a name that `taxonet list backbones` "
+        "prints, which starts at its published weights, or any that model.backbone takes.",
     )
     set: tuple[str, ...] = Field((), description="Override of a recipe key: path.to.key=value.")
+    from_: Path | None = Field(
+        None,
+        description="Classifier folder to go on from: its photos, of which its index has the "
+        "features, are learned from together with IMAGES. Its recipe is used, if --recipe is left "
+        "out, and its taxonomy, to which --taxonomy adds taxa.",
+    )
     data_folder: Path | None = Field(
         None,
         description="Folder of the benchmark set that the recipe names (`benchmarks/NAME` if left "
@@ -44,7 +57,7 @@ class TrainConfig(TaxonomySource):
     features: Path | None = Field(
         None, description=f"{FEATURES} For recipes with `features` (`features` in OUT if left out)."
     )
-    workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
+    workers: int | None = Field(None, ge=0, description=WORKERS)
     device: Device = Field("auto", description="Where to compute.")
     tensorboard: bool = Field(False, description="Also log for TensorBoard.")
     checkpoint_minutes: float = Field(5.0, gt=0, description="Minutes between checkpoints.")
@@ -61,8 +74,10 @@ class ZeroShotConfig(TaxonomySource):
         description="A CLIP model of open_clip with its weights: NAME.TAG such as ViT-B-16.openai, "
         "hf-hub:OWNER/NAME, or local-dir:FOLDER.",
     )
-    weights: Literal["pretrained", "none"] = Field(
-        "pretrained", description="`none` draws random weights, to try the way without them."
+    weights: str = Field(
+        "pretrained",
+        description="`pretrained` takes the model's own weights; a file, `hf-hub:OWNER/NAME` or "
+        "`local-dir:FOLDER` holds others for it; `none` draws random ones, to try the way.",
     )
     templates: tuple[str, ...] = Field(
         ("a photo of a {name}",), description="Sentence with {name} in it; several are averaged."
@@ -81,7 +96,7 @@ class ZeroShotConfig(TaxonomySource):
         "names of every level.",
     )
     fit: Literal["crop", "pad"] = Field(
-        "crop", description="How a photo becomes square: its middle, or all of it."
+        "crop", description="What of a photo is seen: its middle, or all of it."
     )
     text_cache: Path | None = Field(
         None,
@@ -111,7 +126,7 @@ class RefitConfig(Section):
     )
     out: Path = Field(Path("runs/refit"), description="Folder of the new classifier.")
     features: Path | None = Field(None, description=FEATURES)
-    workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
+    workers: int | None = Field(None, ge=0, description=WORKERS)
     device: Device = Field("auto", description="Where to compute.")
 
 
@@ -182,7 +197,7 @@ class CalibrateConfig(Section):
     )
     batch_size: PositiveInt = Field(64, description="Photos per forward pass.")
     features: Path | None = Field(None, description=FEATURES)
-    workers: int = Field(0, ge=0, description="Processes that read photos beside the main one.")
+    workers: int | None = Field(None, ge=0, description=WORKERS)
     device: Device = Field("auto", description="Where to compute.")
 
     @model_validator(mode="after")
