@@ -56,8 +56,8 @@ def pack_digests(digests: Sequence[str]) -> Digests:
     if not is_whole or text != text.lower():
         wrong = next(one for one in digests if not _is_digest(one))
         raise DataError(
-            f"A photo is known by the SHA-256 of its bytes, 64 hexadecimal digits in small letters, "
-            f"got {wrong!r}."
+            "A photo is known by the SHA-256 of its bytes, 64 hexadecimal digits in small "
+            f"letters, got {wrong!r}."
         )
     return np.frombuffer(packed, dtype=f"S{DIGEST_BYTES}")
 
