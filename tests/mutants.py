@@ -405,6 +405,25 @@ _OTHERS = (
     ),
     *_of("data/long_tail.py", "data", ("counts < few_below", "counts <= few_below")),
     *_of(
+        "data/features/index.py",
+        "data/features/test_index.py",
+        ("in reversed(self._segments)", "in self._segments"),
+        ("last[:-1] = digests", "last[1:] = digests"),
+        ("(places >= high)", "(places > high)"),
+    ),
+    *_of(
+        "data/features/writer.py",
+        "data/features",
+        ("        contents.refresh()\n", ""),
+        ("entries(number) < SHARD_ENTRIES", "entries(number) < 9 * SHARD_ENTRIES"),
+    ),
+    *_of(
+        "data/features/batches.py",
+        "data/features/test_batches.py",
+        ("choices[is_plain] = 0", "choices[is_plain] = -1"),
+        ("_mix(hashes ^ numbers", "_mix(hashes + numbers"),
+    ),
+    *_of(
         "data/sampling.py",
         "data/test_sampling.py",
         ("slice(self.rank, None", "slice(0, None"),

@@ -94,9 +94,14 @@ def test_broken_photos_are_kept_with_their_reasons(store: FeatureStore) -> None:
         writer.add_broken(digest(7), "empty file")
         writer.add(digests(range(3)), PLAIN, embeddings(range(3)))
         writer.add_broken(digest(9), "größer als erlaubt")
+        writer.add_broken(digest(8), "")
         writer.add_broken(digest(7), "another reason")
     for opened in (store, FeatureStore.read(store.folder)):
-        assert opened.broken() == {digest(7): "empty file", digest(9): "größer als erlaubt"}
+        assert opened.broken() == {
+            digest(7): "empty file",
+            digest(9): "größer als erlaubt",
+            digest(8): "",
+        }
         assert np.array_equal(opened.vectors(digests(range(3))), embeddings(range(3)))
         assert len(opened) == 3
     with pytest.raises(TypeError):
@@ -135,7 +140,9 @@ def test_a_digest_may_end_with_zeros(store: FeatureStore) -> None:
     assert again.broken() == {"cd" + "00" * 31: "empty file"}
 
 
-@pytest.mark.parametrize("wrong", ["", "ab", "g" * 64, " " + "a" * 63, "a" * 63, "a" * 65])
+@pytest.mark.parametrize(
+    "wrong", ["", "ab", "g" * 64, " " + "a" * 63, "a" * 63, "a" * 65, "AB" * 32]
+)
 def test_what_is_no_digest_is_refused(store: FeatureStore, wrong: str) -> None:
     with pytest.raises(DataError, match="64 hexadecimal digits"):
         store.missing([digest(0), wrong])

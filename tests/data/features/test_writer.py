@@ -129,6 +129,23 @@ def test_a_kill_before_the_old_shard_is_removed_leaves_equal_entries(
     assert not (store.folder / "000000.npy").exists()
 
 
+def test_shards_with_room_that_do_not_fit_into_one(store: FeatureStore, tmp_path: Path) -> None:
+    other = FeatureStore.open(tmp_path / "other", SPACE)
+    for number, photos in enumerate((range(300), range(300, 600))):
+        fill(other, photos)
+        for kind in ("npy", "parquet"):
+            (written,) = other.folder.glob(f"*.{kind}")
+            written.rename(store.folder / f"{number:06d}.{kind}")
+        other = FeatureStore.read(other.folder)
+    again = read_again(store)
+    with again.writer() as writer:
+        writer.add(digests(range(600, 1000)), PLAIN, embeddings(range(600, 1000)))
+        # A kill at this moment must not lose what was stored before.
+        assert read_again(store).missing(digests(range(600))) == []
+    assert_holds(again, range(1000))
+    assert_holds(read_again(store), range(1000))
+
+
 def test_a_table_removed_before_its_vectors_is_cleared_away(store: FeatureStore) -> None:
     fill(store, range(10))
     vectors = (store.folder / "000000.npy").read_bytes()
@@ -223,11 +240,13 @@ def test_a_store_that_became_another_is_not_written_to(store: FeatureStore) -> N
 
 
 def test_a_writer_that_adds_nothing_changes_nothing(store: FeatureStore) -> None:
-    fill(store, range(10))
+    with store.writer() as writer:
+        writer.add(digests(range(10)), PLAIN, embeddings(range(10)))
+        writer.add_broken(digest(10), "empty file")
     before = {path.name: path.stat().st_mtime_ns for path in store.folder.glob("0*")}
     fill(store, range(5), range(0))
-    with store.writer():
-        pass
+    with store.writer() as writer:
+        writer.add_broken(digest(10), "another reason")
     assert {path.name: path.stat().st_mtime_ns for path in store.folder.glob("0*")} == before
 
 

@@ -36,7 +36,7 @@ def view_key(transform: str, seed: int, number: int) -> str:
 
 
 def pack_digests(digests: Sequence[str]) -> Digests:
-    """Return SHA-256 digests of 64 hexadecimal digits as one array ``(n,)`` of their bytes.
+    """Return SHA-256 digests of 64 small hexadecimal digits as one array ``(n,)`` of their bytes.
 
     Raises:
         DataError: One of them is no such digest.
@@ -45,15 +45,19 @@ def pack_digests(digests: Sequence[str]) -> Digests:
         >>> pack_digests(["61" * 32]).tolist() == [b"a" * 32]
         True
     """
+    text = "".join(digests)
     try:
-        packed = bytes.fromhex("".join(digests))
+        packed = bytes.fromhex(text)
     except ValueError:
         packed = b""
-    # Each length by itself, or a short digest could borrow from a long one.
-    if len(packed) != DIGEST_BYTES * len(digests) or any(len(one) != 64 for one in digests):
+    # Each length by itself, or a short digest could borrow from a long one. In small letters, or
+    # one photo could have two names.
+    is_whole = len(packed) == DIGEST_BYTES * len(digests) and all(len(one) == 64 for one in digests)
+    if not is_whole or text != text.lower():
         wrong = next(one for one in digests if not _is_digest(one))
         raise DataError(
-            f"A photo is known by the SHA-256 of its bytes, 64 hexadecimal digits, got {wrong!r}."
+            "A photo is known by the SHA-256 of its bytes, 64 hexadecimal digits in small "
+            f"letters, got {wrong!r}."
         )
     return np.frombuffer(packed, dtype=f"S{DIGEST_BYTES}")
 
@@ -69,4 +73,4 @@ def unpack_digest(packed: bytes) -> str:
 
 
 def _is_digest(text: str) -> bool:
-    return len(text) == 64 and all(digit in "0123456789abcdefABCDEF" for digit in text)
+    return len(text) == 64 and all(digit in "0123456789abcdef" for digit in text)

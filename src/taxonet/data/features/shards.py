@@ -71,7 +71,7 @@ def write_shard(folder: Path, number: int, entries: Entries, *, embedding_size: 
         {
             "sha256": pa.array([digest for digest, _ in entries], type=pa.binary(DIGEST_BYTES)),
             "view": pa.array([view for _, view in entries], pa.string()).dictionary_encode(),
-            "row": pa.array([-1 if reason else next(rows) for reason in reasons], pa.int32()),
+            "row": pa.array([next(rows) if one is None else -1 for one in reasons], pa.int32()),
             "reason": pa.array(reasons, pa.string()),
         },
         schema=_SCHEMA,
@@ -134,7 +134,7 @@ def read_entries(folder: Path, number: int, *, embedding_size: int) -> dict[Entr
 
 
 def remove_shard(folder: Path, number: int) -> None:
-    """Remove a shard whose entries are in a later one; the table first, which makes it a shard."""
+    """Remove a shard whose entries are in a later one; without either file it is none."""
     for path in (_table_path(folder, number), _vectors_path(folder, number)):
         _remove(path)
 
