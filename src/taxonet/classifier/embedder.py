@@ -139,8 +139,9 @@ class Embedder:
             sources = [Keyed(photos[place][1], (view, digests[place])) for place in missing]
             sight = self._transform() if transform is None else transform
             if shown:
-                self._announce(sources, sight, known=len(good) - len(missing))
-            self._embed(
+                distinct = len({digests[place] for place in good})
+                self._announce(sources, sight, known=distinct - len(missing))
+            passing = self._embed(
                 sources,
                 sight,
                 view=view,
@@ -148,7 +149,7 @@ class Embedder:
                 workers=workers,
                 shown=shown,
             )
-            known = self.store.broken()
+            known = passing | dict(self.store.broken())
             broken |= {place: known[digests[place]] for place in good if digests[place] in known}
         found = tuple("" if place in broken else digests[place] for place in range(len(photos)))
         return StoredPhotos(found, broken)
@@ -170,24 +171,31 @@ class Embedder:
         batch_size: int,
         workers: int,
         shown: bool,
-    ) -> None:
+    ) -> dict[str, str]:
+        """Embed photos into the store; return the digests of those that changed meanwhile."""
+        passing: dict[str, str] = {}
         batches = self._seen(sources, transform, batch_size=batch_size, workers=workers)
         with (
             self.store.writer() as writer,
             Progress("embedding photos", len(sources), shown=shown) as progress,
         ):
-            for digests, features, broken in batches:
+            for given, digests, features, broken in batches:
                 for place, reason in broken.items():
-                    writer.add_broken(digests[place], reason)
+                    # What became of the file since it was digested says nothing of its bytes.
+                    if photo_digests([given[place]])[0] == [digests[place]]:
+                        writer.add_broken(digests[place], reason)
+                    else:
+                        passing[digests[place]] = reason
                 good = [digest for place, digest in enumerate(digests) if place not in broken]
                 writer.add(good, view, features.numpy())
                 progress.advance(len(digests))
+        return passing
 
     @torch.inference_mode()
     def _seen(
         self, sources: Iterable[Keyed], transform: Transform, *, batch_size: int, workers: int
-    ) -> Iterator[tuple[list[str], Tensor, dict[int, str]]]:
-        """Yield digests, features of the usable photos, and the reasons of the others."""
+    ) -> Iterator[tuple[list[ImageSource], list[str], Tensor, dict[int, str]]]:
+        """Yield photos, their digests, the features of the usable ones, and why others are not."""
         self.network.to(self.device).eval()
         stream = stream_batches(
             sources,
@@ -203,6 +211,7 @@ class Embedder:
             finite = features.isfinite().all(dim=1)
             rows = batch.rows[~finite].tolist()
             yield (
+                [one.source for one in given],
                 [str(one.key[-1]) for one in given],
                 features[finite],
                 broken | dict.fromkeys(rows, _NOT_FINITE),
