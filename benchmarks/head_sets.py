@@ -26,6 +26,7 @@ SETS: Mapping[str, tuple[Prepare, tuple[str, ...]]] = {
     "flora": (demo_photos, ()),
 }
 
+_SPLITS = ("train", "val", "calibration", "test")  # leaves have none to calibrate on
 _PHOTOS_AT_ONCE = 8  # of a pass; more are slower on a processor, whose caches they leave
 
 
@@ -75,7 +76,10 @@ def features_of(name: str, *, data: Path, work: Path, seed: int) -> SetOfFeature
     assert prepared.taxonomy is not None
     table = open_images(prepared.images)
     embedder = embedder_for(changes, work / f"features-{name}")
-    splits = {split: _embedded(embedder, table.split(split)) for split in ("train", "val", "test")}
+    present = set(table.frame["split"])
+    splits = {
+        split: _embedded(embedder, table.split(split)) for split in _SPLITS if split in present
+    }
     return SetOfFeatures(splits, Taxonomy.from_file(prepared.taxonomy))
 
 

@@ -7,29 +7,30 @@
 
 All rows of taxonet have the optimiser of ``quick`` (SGD at 0.1 with momentum 0.9, weight decay
 5e-4, a warm-up of one epoch and half a cosine, 40 epochs, batches of 64), so that they have equally
-many updates; validation chooses the epoch. Test photos are only read.
+many updates; those of a second stage come on top. Validation alone chooses the epoch, the settings
+of scikit-learn's rows and the default head; test photos are only read. One seed of all rows comes
+first. Records are lines of benchmarks/results/heads-SET.jsonl; a run that is in there is not run
+again, also one that failed.
 """
 
 import argparse
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from benchmarks.head_rows import LINEAR_CE, ROWS, HeadRow, best_of_scikit_learn
+from benchmarks.head_rows import ROWS, HeadRow, best_of_scikit_learn
 from benchmarks.head_sets import SETS, SetOfFeatures, features_of
+from benchmarks.head_tables import Record, render, render_choice
 from benchmarks.records import append_record, command_of, read_records
-from benchmarks.run_table import cell, commit_of_the_code, write_into
+from benchmarks.run_table import commit_of_the_code, write_into
 
 RESULTS = Path(__file__).parent / "results"
 SEEDS = (0, 1, 2, 3, 4)
-Record = dict[str, Any]
 
 
 def main() -> None:
@@ -46,8 +47,8 @@ def main() -> None:
     parser.add_argument("--render-all", type=Path, metavar="PAGE", help="write all into a page")
     options = parser.parse_args()
     if options.render_all:
-        tables = {f"heads-{name}": render(records(name)) for name in SETS}
         found = {name: records(name) for name in SETS}
+        tables = {f"heads-{name}": render(ones) for name, ones in found.items()}
         write_into(options.render_all, tables | {"heads-choice": render_choice(found)})
     elif options.choose:
         print(render_choice({name: records(name) for name in SETS}))
@@ -95,35 +96,39 @@ def _measured(row: HeadRow, given: SetOfFeatures, seed: int, common: tuple[str, 
     import sklearn
     import torch
 
+    from taxonet.errors import TaxonetError
+    from taxonet.training import EmbeddingClassifier
+
     train, val, (test_features, test_labels) = (
         given.splits[split] for split in ("train", "val", "test")
     )
     changes = (*common, *row.changes, f"seed={seed}")
-    record: Record = {"row": row.name, "seed": seed, "recipe": row.recipe, "changes": list(changes)}
+    record: Record = {
+        "row": row.name,
+        "seed": seed,
+        "recipe": row.recipe,
+        "changes": list(changes) if row.recipe else [],
+        "commit": commit_of_the_code(),  # now: it may be another at the end
+        "torch": torch.__version__,
+        "scikit-learn": sklearn.__version__,
+        "threads": torch.get_num_threads(),
+        "command": command_of("heads"),
+    }
     start = time.monotonic()
     if row.recipe:
-        from taxonet.errors import TaxonetError
-        from taxonet.training import EmbeddingClassifier
-
         try:
             model: Any = EmbeddingClassifier(
                 row.recipe, changes, taxonomy=given.taxonomy, device="cpu"
             ).fit(*train, val=val)
         except TaxonetError as error:
-            return record | {"error": str(error), "commit": commit_of_the_code()}
+            return record | {"error": str(error)}
     else:
         record["choice"], model = best_of_scikit_learn(row.name, train, val)
     seconds = time.monotonic() - start
-    predicted, validated = model.predict(test_features), model.predict(val[0])
     return record | {
-        "val_macro_recall": _figures(given, val[1], validated)["macro_recall"],
-        "test": _figures(given, test_labels, predicted),
+        "val_macro_recall": _figures(given, val[1], model.predict(val[0]))["macro_recall"],
+        "test": _figures(given, test_labels, model.predict(test_features)),
         "seconds": round(seconds, 1),
-        "commit": commit_of_the_code(),
-        "torch": torch.__version__,
-        "scikit-learn": sklearn.__version__,
-        "threads": torch.get_num_threads(),
-        "command": command_of("heads"),
     }
 
 
@@ -160,109 +165,6 @@ def _figures(
             of_rank.update(true_taxon[true_taxon >= 0], (true_taxon == taxon)[true_taxon >= 0])
             found[f"macro_recall_{rank}"] = macro_recall(of_rank)
     return found
-
-
-_COLUMNS = {
-    "R@1": ("rank1",),
-    "macro recall": ("macro_recall",),
-    "many": ("shot_groups", "many"),
-    "medium": ("shot_groups", "medium"),
-    "few": ("shot_groups", "few"),
-    "genus": ("macro_recall_genus",),
-    "family": ("macro_recall_family",),
-    "by training shares": ("by_training_shares",),
-}
-
-
-def render(found: Sequence[Record]) -> str:
-    """Return a table: mean and standard deviation over seeds, and the paired difference to CE."""
-    head = ["row", "seeds", *_COLUMNS, f"macro recall over {LINEAR_CE}", "seconds"]
-    lines = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}"]
-    for row in ROWS:
-        runs = [one for one in found if one["row"] == row.name]
-        if not runs:
-            continue
-        if failed := next((one["error"] for one in runs if "error" in one), None):
-            lines.append(f"| {row.name} | {len(runs)} | {failed} |{' |' * (len(head) - 3)}")
-            continue
-        cells = [cell([_value(one["test"], path) for one in runs]) for path in _COLUMNS.values()]
-        over = "" if row.name == LINEAR_CE else _difference(found, row.name, LINEAR_CE)
-        seconds = f"{np.median([one['seconds'] for one in runs]):.0f}"
-        lines.append(f"| {' | '.join([row.name, str(len(runs)), *cells, over, seconds])} |")
-    return "\n".join(lines)
-
-
-def _value(figures: Any, path: tuple[str, ...]) -> float | None:
-    for key in path:
-        figures = None if figures is None else figures.get(key)
-    return None if figures is None else float(figures)
-
-
-def _difference(found: Sequence[Record], row: str, base: str) -> str:
-    ours, theirs = (
-        {one["seed"]: one["test"]["macro_recall"] for one in found if one["row"] == name}
-        for name in (row, base)
-    )
-    seeds = sorted(ours.keys() & theirs.keys())
-    mean, half = paired_interval([100 * (ours[seed] - theirs[seed]) for seed in seeds])
-    return f"{mean:+.1f}" if half is None else f"{mean:+.1f} ± {half:.1f}"
-
-
-def paired_interval(differences: Sequence[float]) -> tuple[float, float | None]:
-    """Return the mean of paired differences and half the width of its 95 % t-interval.
-
-    Examples:
-        >>> mean, half = paired_interval([1.0, 2.0, 3.0])
-        >>> mean, round(half, 3)
-        (2.0, 2.484)
-    """
-    values = np.asarray(differences, dtype=float)
-    if len(values) < 2:
-        return float(values.mean()), None
-    error = values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean()), float(stats.t.ppf(0.975, len(values) - 1) * error)
-
-
-def render_choice(found: dict[str, list[Record]]) -> str:
-    """Return the table that decides about the default head, by validation alone.
-
-    Macro recall on the validation photos, averaged over sets and seeds. Of the heads that cannot
-    be told from the best one, because the paired interval of the difference holds 0, the one of
-    the fewest parts wins.
-    """
-    runs = {
-        (row, name, one["seed"]): one["val_macro_recall"]
-        for name, ones in found.items()
-        for one in ones
-        for row in [one["row"]]
-        if "error" not in one
-    }
-    rows = [row for row in ROWS if any(key[0] == row.name for key in runs)]
-    candidates = [row for row in rows if row.may_be_default]
-    if not candidates:
-        return "No records."
-    places = sorted(set.intersection(*({k[1:] for k in runs if k[0] == r.name} for r in rows)))
-    values = {
-        row.name: np.array([100 * runs[(row.name, *place)] for place in places]) for row in rows
-    }
-    best = max(candidates, key=lambda row: values[row.name].mean())
-    lines = [
-        f"Over {len(places)} pairs of set and seed; validation macro recall in %.",
-        "",
-        "| row | parts | mean | under the best |",
-        "| --- | ---: | ---: | ---: |",
-    ]
-    drawn = []
-    for row in sorted(rows, key=lambda row: -values[row.name].mean()):
-        mean, half = paired_interval((values[best.name] - values[row.name]).tolist())
-        is_drawn = row is best or (half is not None and mean - half <= 0)
-        if row.may_be_default and is_drawn:
-            drawn.append(row)
-        parts = str(row.parts) if row.may_be_default else "no candidate"
-        under = "best" if row is best else f"{mean:.1f} ± {half or 0:.1f}"
-        lines.append(f"| {row.name} | {parts} | {values[row.name].mean():.1f} | {under} |")
-    chosen = min(drawn, key=lambda row: (row.parts, -values[row.name].mean()))
-    return "\n".join([*lines, "", f"The default is **{chosen.name}**."])
 
 
 if __name__ == "__main__":
