@@ -10,18 +10,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from taxonet.classifier.feature_batches import feature_batches
 from taxonet.classifier.settings import Preprocessing
 from taxonet.data.decoding import ImageSource
 from taxonet.data.features import PLAIN, FeatureStore, Space, photo_digests
-from taxonet.data.loading import Keyed, stream_batches
+from taxonet.data.loading import Keyed
 from taxonet.data.transforms import Transform, plain
+from taxonet.devices import pick_batch_size
 from taxonet.errors import ConfigError
 from taxonet.models import Network
 from taxonet.progress import Progress
+from taxonet.recipes import ModelRecipe
 
 NamedImage = tuple[str, ImageSource]
 
-_NOT_FINITE = "the backbone gives no finite numbers for it"
 _PROBED = 8
 """Photos that are embedded to tell how long the others will take."""
 
@@ -39,13 +41,14 @@ class StoredPhotos:
     broken: Mapping[int, str]
 
 
-def space_of(network: Network, preprocessing: Preprocessing, *, backbone: str) -> Space:
-    """Return what decides the features of a photo: weights and preprocessing.
+def space_of(network: Network, preprocessing: Preprocessing, *, model: ModelRecipe) -> Space:
+    """Return what decides the features of a photo: backbone, weights and preprocessing.
 
     Args:
         network: Its backbone and normalisation count, its neck and head do not.
         preprocessing: From a photo to the network's input.
-        backbone: Name of the backbone, for messages.
+        model: Its name and options of the backbone count: the same weights compute other features
+            with another activation or pooling.
 
     Raises:
         ConfigError: Several test crops, whose scores are averaged and not their features.
@@ -53,11 +56,12 @@ def space_of(network: Network, preprocessing: Preprocessing, *, backbone: str) -
     if preprocessing.test_crops != 1:
         raise ConfigError(
             f"A store holds one look at a photo, and this classifier averages the scores of "
-            f"{preprocessing.test_crops} crops: leave --features out, or set model.test_crops=1."
+            f"{preprocessing.test_crops} crops: leave --features out, write a .parquet table, or "
+            "train with model.test_crops=1."
         )
     figures = preprocessing.model_dump(mode="json", exclude={"test_crops"})
     size = network.head.embedding_size  # a neck keeps the number of dimensions
-    return Space(backbone, _digest(network), figures, size)
+    return Space(model.backbone, _digest(network), figures, size, dict(model.options))
 
 
 def _digest(network: Network) -> str:
@@ -96,7 +100,7 @@ class Embedder:
         network: Network,
         preprocessing: Preprocessing,
         *,
-        backbone: str,
+        model: ModelRecipe,
         device: torch.device,
     ) -> "Embedder":
         """Open a store for a network, or begin one.
@@ -104,7 +108,7 @@ class Embedder:
         Raises:
             ConfigError: The folder is a store of other weights or preprocessing, or no store.
         """
-        store = FeatureStore.open(folder, space_of(network, preprocessing, backbone=backbone))
+        store = FeatureStore.open(folder, space_of(network, preprocessing, model=model))
         return cls(network, preprocessing, store, device=device)
 
     def add(
@@ -113,7 +117,7 @@ class Embedder:
         *,
         view: str = PLAIN,
         transform: Transform | None = None,
-        batch_size: int = 64,
+        batch_size: int | None = None,
         workers: int = 0,
         shown: bool = False,
     ) -> StoredPhotos:
@@ -126,11 +130,12 @@ class Embedder:
             view: The view's key in the store.
             transform: Of that view; None: as prediction sees a photo. Its randomness is keyed by
                 the view and the photo's bytes.
-            batch_size: Photos per forward pass.
+            batch_size: Photos per forward pass; None: as the device is fastest.
             workers: Reading processes.
             shown: Say how many photos there are and how long they will take; show progress.
         """
-        digests, broken = photo_digests([source for _, source in photos])
+        with Progress("reading photos", len(photos), shown=shown) as progress:
+            digests, broken = photo_digests((source for _, source in photos), progress=progress)
         known = self.store.broken()
         broken |= {place: known[digest] for place, digest in enumerate(digests) if digest in known}
         good = [place for place in range(len(photos)) if place not in broken]
@@ -144,7 +149,7 @@ class Embedder:
                 sources,
                 sight,
                 view=view,
-                batch_size=batch_size,
+                batch_size=pick_batch_size(batch_size, self.device),
                 workers=workers,
                 shown=shown,
             )
@@ -183,36 +188,28 @@ class Embedder:
                 writer.add(good, view, features.numpy())
                 progress.advance(len(digests))
 
-    @torch.inference_mode()
     def _seen(
         self, sources: Iterable[Keyed], transform: Transform, *, batch_size: int, workers: int
     ) -> Iterator[tuple[list[str], Tensor, dict[int, str]]]:
         """Yield digests, features of the usable photos, and the reasons of the others."""
-        self.network.to(self.device).eval()
-        stream = stream_batches(
+        stream = feature_batches(
+            self.network,
             sources,
             transform,
+            device=self.device,
             batch_size=batch_size,
             workers=workers,
         )
-        for given, batch in stream:
-            broken = dict(batch.broken)
-            features = torch.zeros(0, self.store.space.embedding_size)
-            if len(batch.images):
-                features = self.network.features(batch.images.to(self.device)).float().cpu()
-            finite = features.isfinite().all(dim=1)
-            rows = batch.rows[~finite].tolist()
-            yield (
-                [str(one.key[-1]) for one in given],
-                features[finite],
-                broken | dict.fromkeys(rows, _NOT_FINITE),
-            )
+        for given, features, broken in stream:
+            yield [str(one.key[-1]) for one in given], features, broken
 
     def _announce(self, sources: Sequence[Keyed], transform: Transform, *, known: int) -> None:
         """Say how many photos will be embedded, in how much space and time."""
         probed = sources[:_PROBED]
         start = time.perf_counter()
-        for _ in self._seen(probed, transform, batch_size=_PROBED, workers=0):
+        for _ in self._seen(
+            probed, transform, batch_size=pick_batch_size(None, self.device), workers=0
+        ):
             pass
         seconds = (time.perf_counter() - start) / len(probed) * len(sources)
         megabytes = self.store.bytes_for(len(sources)) / 1e6
