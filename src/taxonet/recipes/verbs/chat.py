@@ -93,7 +93,7 @@ class ChatConfig(TaxonomySource):
         description="Stop once the answers have cost this much; needs both prices.",
     )
     seed: int = Field(0, ge=0, description="Key of the waits between attempts.")
-    batch_size: PositiveInt | None = Field(None, description=BATCH_SIZE)
+    batch_size: int | None = Field(None, ge=1, description=BATCH_SIZE)
     device: Device = Field("auto", description="Where the classifier computes.")
 
     @model_validator(mode="after")

@@ -75,7 +75,7 @@ class PredictConfig(Section):
         True, description="Make the probabilities of the taxa that are left sum to 1."
     )
     resume: bool = Field(False, description="Go on where an interrupted prediction stopped.")
-    batch_size: PositiveInt | None = Field(None, description=BATCH_SIZE)
+    batch_size: int | None = Field(None, ge=1, description=BATCH_SIZE)
     features: Path | None = Field(None, description=FEATURES)
     workers: int | None = Field(None, ge=0, description=WORKERS)
     device: Device = Field("auto", description="Where to compute.")
@@ -145,8 +145,9 @@ class EmbedConfig(Section):
         description="Weights of a backbone, as `model.weights` of a recipe takes them (pretrained "
         "if left out).",
     )
-    image_size: PositiveInt | None = Field(
+    image_size: int | None = Field(
         None,
+        ge=1,
         description="Side of a backbone's input in pixels (as for its weights if left out).",
     )
     fit: Literal["crop", "pad"] | None = Field(
@@ -154,6 +155,6 @@ class EmbedConfig(Section):
         description="What of a photo a backbone sees: crop, its middle (if left out), or pad, all "
         "of it.",
     )
-    batch_size: PositiveInt | None = Field(None, description=BATCH_SIZE)
+    batch_size: int | None = Field(None, ge=1, description=BATCH_SIZE)
     workers: int | None = Field(None, ge=0, description=WORKERS)
     device: Device = Field("auto", description="Where to compute.")

@@ -195,7 +195,7 @@ class CalibrateConfig(Section):
     named_right: float = Field(
         0.95, gt=0, le=1, description="Share of right names that the one threshold is chosen for."
     )
-    batch_size: PositiveInt | None = Field(None, description=BATCH_SIZE)
+    batch_size: int | None = Field(None, ge=1, description=BATCH_SIZE)
     features: Path | None = Field(None, description=FEATURES)
     workers: int | None = Field(None, ge=0, description=WORKERS)
     device: Device = Field("auto", description="Where to compute.")
