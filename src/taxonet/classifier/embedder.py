@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from taxonet.progress import Progress
 from taxonet.recipes import ModelRecipe
 
 NamedImage = tuple[str, ImageSource]
+_SeenBatch = tuple[list[ImageSource | Keyed], Tensor, dict[int, str]]
 
 _PROBED = 8
 """Photos that are embedded to tell how long the others will take."""
@@ -141,18 +143,17 @@ class Embedder:
         good = [place for place in range(len(photos)) if place not in broken]
         missing = [good[one] for one in self.store.missing([digests[p] for p in good], view)]
         if missing:
-            sources = [Keyed(photos[place][1], (view, digests[place])) for place in missing]
-            sight = self._transform() if transform is None else transform
+            new = [digests[place] for place in missing]
+            sources = [photos[place][1] for place in missing]
+            sight = _Sight(plain(self.preprocessing.resize), sources)
+            if transform is not None:
+                keys = ((view, digest) for digest in new)
+                sight = _Sight(transform, [Keyed(*one) for one in zip(sources, keys, strict=True)])
             if shown:
-                self._announce(sources, sight, known=len(good) - len(missing))
-            self._embed(
-                sources,
-                sight,
-                view=view,
-                batch_size=pick_batch_size(batch_size, self.device),
-                workers=workers,
-                shown=shown,
-            )
+                self._announce(sight, known=len(good) - len(missing))
+            size = pick_batch_size(batch_size, self.device)
+            batches = self._seen(sight, batch_size=size, workers=workers)
+            self._store(batches, new, view=view, shown=shown)
             known = self.store.broken()
             broken |= {place: known[digests[place]] for place in good if digests[place] in known}
         found = tuple("" if place in broken else digests[place] for place in range(len(photos)))
@@ -163,61 +164,56 @@ class Embedder:
         usable = [digest for digest in stored.digests if digest]
         return torch.from_numpy(self.store.vectors(usable, view))
 
-    def _transform(self) -> Transform:
-        return plain(self.preprocessing.resize)
-
-    def _embed(
-        self,
-        sources: Sequence[Keyed],
-        transform: Transform,
-        *,
-        view: str,
-        batch_size: int,
-        workers: int,
-        shown: bool,
+    def _store(
+        self, batches: Iterable[_SeenBatch], digests: Sequence[str], *, view: str, shown: bool
     ) -> None:
-        batches = self._seen(sources, transform, batch_size=batch_size, workers=workers)
+        """Write what batches hold of photos with these digests."""
+        start = 0
         with (
             self.store.writer() as writer,
-            Progress("embedding photos", len(sources), shown=shown) as progress,
+            Progress("embedding photos", len(digests), shown=shown) as progress,
         ):
-            for digests, features, broken in batches:
+            for given, features, broken in batches:
+                here = digests[start : start + len(given)]
+                start += len(given)
                 for place, reason in broken.items():
-                    writer.add_broken(digests[place], reason)
-                good = [digest for place, digest in enumerate(digests) if place not in broken]
+                    writer.add_broken(here[place], reason)
+                good = [digest for place, digest in enumerate(here) if place not in broken]
                 writer.add(good, view, features.numpy())
-                progress.advance(len(digests))
+                progress.advance(len(given))
 
-    def _seen(
-        self, sources: Iterable[Keyed], transform: Transform, *, batch_size: int, workers: int
-    ) -> Iterator[tuple[list[str], Tensor, dict[int, str]]]:
-        """Yield digests, features of the usable photos, and the reasons of the others."""
-        stream = feature_batches(
+    def _seen(self, sight: "_Sight", *, batch_size: int, workers: int) -> Iterator[_SeenBatch]:
+        """Yield sources, features of the usable photos, and the reasons of the others."""
+        return feature_batches(
             self.network,
-            sources,
-            transform,
+            sight.sources,
+            sight.transform,
             device=self.device,
             batch_size=batch_size,
             workers=workers,
         )
-        for given, features, broken in stream:
-            yield [str(one.key[-1]) for one in given], features, broken
 
-    def _announce(self, sources: Sequence[Keyed], transform: Transform, *, known: int) -> None:
+    def _announce(self, sight: "_Sight", *, known: int) -> None:
         """Say how many photos will be embedded, in how much space and time."""
-        probed = sources[:_PROBED]
+        number = len(sight.sources)
+        probed = _Sight(sight.transform, sight.sources[:_PROBED])
         start = time.perf_counter()
-        for _ in self._seen(
-            probed, transform, batch_size=pick_batch_size(None, self.device), workers=0
-        ):
+        for _ in self._seen(probed, batch_size=pick_batch_size(None, self.device), workers=0):
             pass
-        seconds = (time.perf_counter() - start) / len(probed) * len(sources)
-        megabytes = self.store.bytes_for(len(sources)) / 1e6
-        stored = f"{known:,} of them are stored already; " if known else ""
+        seconds = (time.perf_counter() - start) / len(probed.sources) * number
+        megabytes = self.store.bytes_for(number) / 1e6
+        stored = f"{known:,} others are stored already; " if known else ""
         sys.stderr.write(
-            f"Embedding {len(sources):,} photos with {self.store.space.backbone} into "
+            f"Embedding {number:,} photos with {self.store.space.backbone} into "
             f"{self.store.folder}: {stored}about {_duration(seconds)} and {megabytes:.1f} MB.\n"
         )
+
+
+class _Sight(NamedTuple):
+    """Photos and what they are seen through; keyed where that is random, which costs time."""
+
+    transform: Transform
+    sources: Sequence[ImageSource | Keyed]
 
 
 def _duration(seconds: float) -> str:
