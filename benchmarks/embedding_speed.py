@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from timm.data import create_transform
+from timm.data.transforms_factory import create_transform
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -121,7 +121,7 @@ class Contest:
 
     @cached_property
     def _plain_backbone(self) -> torch.nn.Module:
-        return deepcopy(self.classifier.network.backbone).to(memory_format=torch.channels_last)
+        return deepcopy(self.classifier.network.backbone)  # in channels_last already
 
     def _plain_features(self, batch: Tensor) -> Tensor:
         pixels = batch.to(self.device).contiguous(memory_format=torch.channels_last)
