@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from taxonet.devices import pick_device, pick_precision, pick_workers
+from taxonet.devices import pick_batch_size, pick_device, pick_precision, pick_workers
 from taxonet.errors import ConfigError
 
 
@@ -84,3 +84,11 @@ def test_workers_are_what_was_asked_for_or_what_the_machine_can_spare(
     monkeypatch.setattr("taxonet.devices._usable_processors", lambda: processors)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
     assert pick_workers(asked, photos) == expected
+
+
+def test_batches_are_small_on_the_cpu_unless_somebody_chose() -> None:
+    assert pick_batch_size(None, torch.device("cpu")) == 8
+    assert pick_batch_size(None, torch.device("cuda")) == 64
+    assert pick_batch_size(48, torch.device("cpu")) == 48
+    with pytest.raises(ConfigError, match="at least 1, got 0"):
+        pick_batch_size(0, torch.device("cpu"))

@@ -192,6 +192,23 @@ def test_embed_writes_a_vector_a_photo(
     assert taxonet("embed", saved, photos, "--out", out, "--device", "cpu").code == 0
 
 
+def test_embed_adds_to_a_store_and_says_which_photos_are_broken(
+    taxonet: Command, saved: Path, photos: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "features"
+    words = ("embed", saved, photos, "--out", store, "--device", "cpu")
+    ran = taxonet(*words)
+    assert (ran.code, ran.out) == (1, f"{store}\n")
+    assert f"{photos / '3.png'}: not an image file of a known kind" in ran.message
+    assert "6 photos: 5 were embedded now, 1 are unreadable." in ran.message
+    assert "6 photos: 0 were embedded now" in taxonet(*words).message
+    (photos / "3.png").unlink()
+    assert taxonet(*words).code == 0
+    ran = taxonet(*words, "--fit", "pad")
+    assert ran.code == 2
+    assert "fit: " in ran.message
+
+
 @pytest.mark.skipif(os.name != "posix", reason="other file names")
 def test_names_that_are_no_text_are_shown_escaped(
     taxonet: Command, saved: Path, photos: Path, tmp_path: Path

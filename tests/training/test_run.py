@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from taxonet.classifier import TaxonClassifier
+from taxonet.classifier import TaxonClassifier, resize_spec
 from taxonet.data.decoding import StoredPhoto, load_image
 from taxonet.data.resizing import ResizeSpec
 from taxonet.data.sources import open_images
@@ -19,7 +19,6 @@ from taxonet.errors import ConfigError, DataError, TaxonomyError
 from taxonet.recipes import load_recipe
 from taxonet.recipes.verbs import TrainConfig
 from taxonet.training import train
-from taxonet.training.views import resize_spec
 from tests.small_set import SPECIES, TRAIN, config, write_set
 
 

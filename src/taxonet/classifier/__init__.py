@@ -11,7 +11,7 @@ from taxonet.classifier.classifier import ScoredBatch, TaxonClassifier
 from taxonet.classifier.deciding import DecisionSummary, decide_from_file
 from taxonet.classifier.decision_rule import DecisionRule, read_rule, write_rule
 from taxonet.classifier.embedder import Embedder, StoredPhotos
-from taxonet.classifier.embedding import embed_to_file
+from taxonet.classifier.embedding import EmbeddingSummary, embed_photos
 from taxonet.classifier.fingerprint import fingerprint
 from taxonet.classifier.index import (
     StoredEmbeddings,
@@ -21,6 +21,7 @@ from taxonet.classifier.index import (
     split_file,
     trained_on,
 )
+from taxonet.classifier.model_input import preprocessing_of, resize_spec
 from taxonet.classifier.naming import Naming, naming_by_rule
 from taxonet.classifier.novelty_fitting import fit_novelty_score, with_novelty_score
 from taxonet.classifier.parts import ClassifierParts
@@ -47,6 +48,7 @@ __all__ = [
     "DecisionRule",
     "DecisionSummary",
     "Embedder",
+    "EmbeddingSummary",
     "Naming",
     "PredictedGroups",
     "PredictionSummary",
@@ -67,7 +69,7 @@ __all__ = [
     "copy_beside",
     "copy_index",
     "decide_from_file",
-    "embed_to_file",
+    "embed_photos",
     "fingerprint",
     "fit_novelty_score",
     "implied_prior",
@@ -77,12 +79,14 @@ __all__ = [
     "most_probable",
     "naming_by_rule",
     "predict_to_file",
+    "preprocessing_of",
     "prior_weights",
     "read_calibration_scores",
     "read_rule",
     "read_species_list",
     "read_species_weights",
     "read_trail",
+    "resize_spec",
     "split_file",
     "trained_on",
     "weights_of_classes",

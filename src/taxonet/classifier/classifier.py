@@ -28,7 +28,7 @@ from taxonet.data.crops import crops_of, spec_to_crop
 from taxonet.data.decoding import ImageSource
 from taxonet.data.loading import stream_batches
 from taxonet.data.transforms import plain
-from taxonet.devices import pick_device
+from taxonet.devices import pick_batch_size, pick_device
 from taxonet.errors import ConfigError, DataError
 from taxonet.files import readable_path
 from taxonet.inference.prior_shift import with_priors
@@ -39,6 +39,9 @@ from taxonet.taxonomy.propagate import class_to_node_probs
 
 _STORED_AT_ONCE = 4096
 """Photos that are brought into a store before their scores are asked for."""
+
+_STORED_ROWS = 64
+"""Photos that neck and head see at a time, where the store has their features."""
 
 _NOT_FINITE = "the network gives no finite numbers for it; its training may have failed"
 
@@ -101,7 +104,7 @@ class TaxonClassifier:
                 Path(features),
                 self.network,
                 parts.preprocessing,
-                backbone=parts.recipe.model.backbone,
+                model=parts.recipe.model,
                 device=self.device,
             )
 
@@ -165,7 +168,7 @@ class TaxonClassifier:
         allowed: NDArray[np.bool_] | None = None,
         renormalise: bool = True,
         priors: PriorChange | None = None,
-        batch_size: int = 64,
+        batch_size: int | None = None,
     ) -> pd.DataFrame:
         """Name images: one row each, in order; an unreadable image is a row with its reason.
 
@@ -179,7 +182,7 @@ class TaxonClassifier:
             renormalise: Make the allowed classes' probabilities sum to 1.
             priors: How common the classes are, behind the probabilities and where the images are
                 from; None: alike. Allowed are then classes that are there at all.
-            batch_size: Images per forward pass.
+            batch_size: Images per forward pass; None: as the device is fastest.
 
         Returns:
             Columns ``image``, ``scientificName``, ``taxonRank``, ``probability``, ``rule``,
@@ -213,7 +216,9 @@ class TaxonClassifier:
         # Otherwise a column's type would depend on whether anything is in it.
         return frame.astype({column: float for column in maker.columns if is_figure(column)})
 
-    def embed(self, images: Iterable[ImageSource], *, batch_size: int = 64) -> NDArray[np.float32]:
+    def embed(
+        self, images: Iterable[ImageSource], *, batch_size: int | None = None
+    ) -> NDArray[np.float32]:
         """Return the embeddings ``(N, d)`` of images, before normalisation.
 
         Raises:
@@ -252,7 +257,7 @@ class TaxonClassifier:
         allowed: NDArray[np.bool_] | None = None,
         renormalise: bool = True,
         priors: PriorChange | None = None,
-        batch_size: int = 64,
+        batch_size: int | None = None,
         workers: int = 0,
     ) -> Iterator[Row]:
         """Yield one row an image, in order, holding one batch in memory at a time.
@@ -286,13 +291,25 @@ class TaxonClassifier:
                 reason = batch.broken.get(place)
                 yield next(good) if reason is None else maker.unreadable(name, reason)
 
+    def rows_at_once(self, batch_size: int | None = None) -> int:
+        """Return how many photos each batch of `score` has, but for the last one.
+
+        Args:
+            batch_size: What was asked for; None: as the device is fastest.
+
+        Raises:
+            ConfigError: A number below 1.
+        """
+        if self._embedder is not None and batch_size is None:
+            return _STORED_ROWS
+        return pick_batch_size(batch_size, self.device)
+
     @torch.inference_mode()
     def score(
-        self, images: Iterable[NamedImage], *, batch_size: int = 64, workers: int = 0
+        self, images: Iterable[NamedImage], *, batch_size: int | None = None, workers: int = 0
     ) -> Iterator[ScoredBatch]:
-        """Yield what the network says, batch by batch, on the CPU in float32."""
-        if batch_size < 1:
-            raise ConfigError(f"batch_size must be at least 1, got {batch_size}.")
+        """Yield what the network says, `rows_at_once` photos at a time, on the CPU in float32."""
+        rows = self.rows_at_once(batch_size)
         if self._embedder is not None:
             yield from self._score_stored(
                 self._embedder, images, batch_size=batch_size, workers=workers
@@ -311,7 +328,7 @@ class TaxonClassifier:
         stream = stream_batches(
             sources(),
             plain(resize),
-            batch_size=batch_size,
+            batch_size=rows,
             workers=workers,
             pin_memory=self.device.type == "cuda",
         )
@@ -327,15 +344,21 @@ class TaxonClassifier:
             )
 
     def _score_stored(
-        self, embedder: Embedder, images: Iterable[NamedImage], *, batch_size: int, workers: int
+        self,
+        embedder: Embedder,
+        images: Iterable[NamedImage],
+        *,
+        batch_size: int | None,
+        workers: int,
     ) -> Iterator[ScoredBatch]:
         """Yield what neck and head say of the features in a store, once all are in it."""
         network, stream = self.network.on_features(), iter(images)
+        rows = self.rows_at_once(batch_size)
         while photos := list(islice(stream, _STORED_AT_ONCE)):
             stored = embedder.add(photos, batch_size=batch_size, workers=workers)
             names = [name for name, _ in photos]
-            for start in range(0, len(photos), batch_size):
-                here = slice(start, start + batch_size)
+            for start in range(0, len(photos), rows):
+                here = slice(start, start + rows)
                 digests = stored.digests[here]
                 broken = {
                     place: stored.broken[start + place]

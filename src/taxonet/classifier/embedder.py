@@ -6,22 +6,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from taxonet.classifier.feature_batches import feature_batches
 from taxonet.classifier.settings import Preprocessing
 from taxonet.data.decoding import ImageSource
 from taxonet.data.features import PLAIN, FeatureStore, Space, photo_digests
-from taxonet.data.loading import Keyed, stream_batches
+from taxonet.data.loading import Keyed
 from taxonet.data.transforms import Transform, plain
+from taxonet.devices import pick_batch_size
 from taxonet.errors import ConfigError
 from taxonet.models import Network
 from taxonet.progress import Progress
+from taxonet.recipes import ModelRecipe
 
 NamedImage = tuple[str, ImageSource]
+_SeenBatch = tuple[list[ImageSource | Keyed], Tensor, dict[int, str]]
 
-_NOT_FINITE = "the backbone gives no finite numbers for it"
 _PROBED = 8
 """Photos that are embedded to tell how long the others will take."""
 
@@ -39,13 +43,14 @@ class StoredPhotos:
     broken: Mapping[int, str]
 
 
-def space_of(network: Network, preprocessing: Preprocessing, *, backbone: str) -> Space:
-    """Return what decides the features of a photo: weights and preprocessing.
+def space_of(network: Network, preprocessing: Preprocessing, *, model: ModelRecipe) -> Space:
+    """Return what decides the features of a photo: backbone, weights and preprocessing.
 
     Args:
         network: Its backbone and normalisation count, its neck and head do not.
         preprocessing: From a photo to the network's input.
-        backbone: Name of the backbone, for messages.
+        model: Its name and options of the backbone count: the same weights compute other features
+            with another activation or pooling.
 
     Raises:
         ConfigError: Several test crops, whose scores are averaged and not their features.
@@ -53,11 +58,12 @@ def space_of(network: Network, preprocessing: Preprocessing, *, backbone: str) -
     if preprocessing.test_crops != 1:
         raise ConfigError(
             f"A store holds one look at a photo, and this classifier averages the scores of "
-            f"{preprocessing.test_crops} crops: leave --features out, or set model.test_crops=1."
+            f"{preprocessing.test_crops} crops: leave --features out, write a .parquet table, or "
+            "train with model.test_crops=1."
         )
     figures = preprocessing.model_dump(mode="json", exclude={"test_crops"})
     size = network.head.embedding_size  # a neck keeps the number of dimensions
-    return Space(backbone, _digest(network), figures, size)
+    return Space(model.backbone, _digest(network), figures, size, dict(model.options))
 
 
 def _digest(network: Network) -> str:
@@ -96,7 +102,7 @@ class Embedder:
         network: Network,
         preprocessing: Preprocessing,
         *,
-        backbone: str,
+        model: ModelRecipe,
         device: torch.device,
     ) -> "Embedder":
         """Open a store for a network, or begin one.
@@ -104,7 +110,7 @@ class Embedder:
         Raises:
             ConfigError: The folder is a store of other weights or preprocessing, or no store.
         """
-        store = FeatureStore.open(folder, space_of(network, preprocessing, backbone=backbone))
+        store = FeatureStore.open(folder, space_of(network, preprocessing, model=model))
         return cls(network, preprocessing, store, device=device)
 
     def add(
@@ -113,7 +119,7 @@ class Embedder:
         *,
         view: str = PLAIN,
         transform: Transform | None = None,
-        batch_size: int = 64,
+        batch_size: int | None = None,
         workers: int = 0,
         shown: bool = False,
     ) -> StoredPhotos:
@@ -126,30 +132,30 @@ class Embedder:
             view: The view's key in the store.
             transform: Of that view; None: as prediction sees a photo. Its randomness is keyed by
                 the view and the photo's bytes.
-            batch_size: Photos per forward pass.
+            batch_size: Photos per forward pass; None: as the device is fastest.
             workers: Reading processes.
             shown: Say how many photos there are and how long they will take; show progress.
         """
-        digests, broken = photo_digests([source for _, source in photos])
+        with Progress("reading photos", len(photos), shown=shown) as progress:
+            digests, broken = photo_digests((source for _, source in photos), progress=progress)
         known = self.store.broken()
         broken |= {place: known[digest] for place, digest in enumerate(digests) if digest in known}
         good = [place for place in range(len(photos)) if place not in broken]
         missing = [good[one] for one in self.store.missing([digests[p] for p in good], view)]
         if missing:
-            sources = [Keyed(photos[place][1], (view, digests[place])) for place in missing]
-            sight = self._transform() if transform is None else transform
+            new = [digests[place] for place in missing]
+            sources = [photos[place][1] for place in missing]
+            sight = _Sight(plain(self.preprocessing.resize), sources)
+            if transform is not None:
+                keys = ((view, digest) for digest in new)
+                sight = _Sight(transform, [Keyed(*one) for one in zip(sources, keys, strict=True)])
             if shown:
                 distinct = len({digests[place] for place in good})
-                self._announce(sources, sight, known=distinct - len(missing))
-            passing = self._embed(
-                sources,
-                sight,
-                view=view,
-                batch_size=batch_size,
-                workers=workers,
-                shown=shown,
-            )
-            known = passing | dict(self.store.broken())
+                self._announce(sight, known=distinct - len(missing))
+            size = pick_batch_size(batch_size, self.device)
+            batches = self._seen(sight, batch_size=size, workers=workers)
+            changed = self._store(batches, new, view=view, shown=shown)
+            known = changed | dict(self.store.broken())
             broken |= {place: known[digests[place]] for place in good if digests[place] in known}
         found = tuple("" if place in broken else digests[place] for place in range(len(photos)))
         return StoredPhotos(found, broken)
@@ -159,77 +165,67 @@ class Embedder:
         usable = [digest for digest in stored.digests if digest]
         return torch.from_numpy(self.store.vectors(usable, view))
 
-    def _transform(self) -> Transform:
-        return plain(self.preprocessing.resize)
-
-    def _embed(
-        self,
-        sources: Sequence[Keyed],
-        transform: Transform,
-        *,
-        view: str,
-        batch_size: int,
-        workers: int,
-        shown: bool,
+    def _store(
+        self, batches: Iterable[_SeenBatch], digests: Sequence[str], *, view: str, shown: bool
     ) -> dict[str, str]:
-        """Embed photos into the store; return the digests of those that changed meanwhile."""
-        passing: dict[str, str] = {}
-        batches = self._seen(sources, transform, batch_size=batch_size, workers=workers)
+        """Write what batches hold of photos with these digests.
+
+        Returns:
+            The digests of photos that could not be used and were others by then, with the reasons.
+        """
+        start, changed = 0, dict[str, str]()
         with (
             self.store.writer() as writer,
-            Progress("embedding photos", len(sources), shown=shown) as progress,
+            Progress("embedding photos", len(digests), shown=shown) as progress,
         ):
-            for given, digests, features, broken in batches:
+            for given, features, broken in batches:
+                here = digests[start : start + len(given)]
+                start += len(given)
                 for place, reason in broken.items():
-                    # What became of the file since it was digested says nothing of its bytes.
-                    if photo_digests([given[place]])[0] == [digests[place]]:
-                        writer.add_broken(digests[place], reason)
+                    source = given[place]
+                    file = source.source if isinstance(source, Keyed) else source
+                    # What became of a file since it was digested says nothing of its bytes.
+                    if photo_digests([file])[0] == [here[place]]:
+                        writer.add_broken(here[place], reason)
                     else:
-                        passing[digests[place]] = reason
-                good = [digest for place, digest in enumerate(digests) if place not in broken]
+                        changed[here[place]] = reason
+                good = [digest for place, digest in enumerate(here) if place not in broken]
                 writer.add(good, view, features.numpy())
-                progress.advance(len(digests))
-        return passing
+                progress.advance(len(given))
+        return changed
 
-    @torch.inference_mode()
-    def _seen(
-        self, sources: Iterable[Keyed], transform: Transform, *, batch_size: int, workers: int
-    ) -> Iterator[tuple[list[ImageSource], list[str], Tensor, dict[int, str]]]:
-        """Yield photos, their digests, the features of the usable ones, and why others are not."""
-        self.network.to(self.device).eval()
-        stream = stream_batches(
-            sources,
-            transform,
+    def _seen(self, sight: "_Sight", *, batch_size: int, workers: int) -> Iterator[_SeenBatch]:
+        """Yield sources, features of the usable photos, and the reasons of the others."""
+        return feature_batches(
+            self.network,
+            sight.sources,
+            sight.transform,
+            device=self.device,
             batch_size=batch_size,
             workers=workers,
         )
-        for given, batch in stream:
-            broken = dict(batch.broken)
-            features = torch.zeros(0, self.store.space.embedding_size)
-            if len(batch.images):
-                features = self.network.features(batch.images.to(self.device)).float().cpu()
-            finite = features.isfinite().all(dim=1)
-            rows = batch.rows[~finite].tolist()
-            yield (
-                [one.source for one in given],
-                [str(one.key[-1]) for one in given],
-                features[finite],
-                broken | dict.fromkeys(rows, _NOT_FINITE),
-            )
 
-    def _announce(self, sources: Sequence[Keyed], transform: Transform, *, known: int) -> None:
+    def _announce(self, sight: "_Sight", *, known: int) -> None:
         """Say how many photos will be embedded, in how much space and time."""
-        probed = sources[:_PROBED]
+        number = len(sight.sources)
+        probed = _Sight(sight.transform, sight.sources[:_PROBED])
         start = time.perf_counter()
-        for _ in self._seen(probed, transform, batch_size=_PROBED, workers=0):
+        for _ in self._seen(probed, batch_size=pick_batch_size(None, self.device), workers=0):
             pass
-        seconds = (time.perf_counter() - start) / len(probed) * len(sources)
-        megabytes = self.store.bytes_for(len(sources)) / 1e6
-        stored = f"{known:,} of them are stored already; " if known else ""
+        seconds = (time.perf_counter() - start) / len(probed.sources) * number
+        megabytes = self.store.bytes_for(number) / 1e6
+        stored = f"{known:,} others are stored already; " if known else ""
         sys.stderr.write(
-            f"Embedding {len(sources):,} photos with {self.store.space.backbone} into "
+            f"Embedding {number:,} photos with {self.store.space.backbone} into "
             f"{self.store.folder}: {stored}about {_duration(seconds)} and {megabytes:.1f} MB.\n"
         )
+
+
+class _Sight(NamedTuple):
+    """Photos and what they are seen through; keyed where that is random, which costs time."""
+
+    transform: Transform
+    sources: Sequence[ImageSource | Keyed]
 
 
 def _duration(seconds: float) -> str:

@@ -93,7 +93,8 @@ def predict_to_file(config: PredictConfig, *, show_progress: bool = False) -> Pr
     )
     workers = pick_workers(config.workers, count_images(config.images))
     if config.resume:
-        spool.go_on(_header(config), batch_size=config.batch_size)
+        rows_at_once = classifier.rows_at_once(config.batch_size)
+        spool.go_on(_header(config), batch_size=rows_at_once)
     else:
         spool.begin(_header(config))
     rows = classifier.rows(

@@ -14,12 +14,15 @@ from taxonet.evaluation.drawing import drawn_rows
 from taxonet.inference import adapt_batch_norm
 from taxonet.progress import Progress
 
+# Whatever the device: the variance of a smaller batch says less of that of all photos.
+_BATCH_SIZE = 64
+
 
 def adapt_to_photos(
     classifier: TaxonClassifier,
     table: ImageTable,
     *,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     workers: int = 0,
     shown: bool = False,
 ) -> TaxonClassifier:
@@ -32,7 +35,7 @@ def adapt_to_photos(
     Args:
         classifier: What is to be judged; it is not changed.
         table: All photos, also of taxa that the classifier lacks.
-        batch_size: Photos per forward pass, whose statistics are averaged.
+        batch_size: Photos per forward pass, whose statistics are averaged; None: 64.
         workers: Reading processes.
         shown: Show progress.
 
@@ -49,7 +52,7 @@ def adapt_to_photos(
         stream = stream_batches(
             (table.source(row) for row in rows),
             plain(resize),
-            batch_size=batch_size,
+            batch_size=_BATCH_SIZE if batch_size is None else batch_size,
             workers=workers,
         )
         for given, batch in stream:

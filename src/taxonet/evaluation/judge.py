@@ -151,7 +151,7 @@ def judge(
     truth_nodes: Sequence[int] | IntArray,
     *,
     novelty_scores: Mapping[str, NoveltyScore] = MappingProxyType({}),
-    batch_size: int = 64,
+    batch_size: int | None = None,
     workers: int = 0,
     what: str = "judging",
     shown: bool = False,
@@ -164,7 +164,7 @@ def judge(
         table: Photos.
         truth_nodes: True node of each photo, ``(N,)``; -1 for a taxon outside the tree.
         novelty_scores: Scores to keep beside the classifier's own.
-        batch_size: Photos per forward pass.
+        batch_size: Photos per forward pass; None: as the device is fastest.
         workers: Reading processes.
         what: Word for the progress bar.
         shown: Show progress.

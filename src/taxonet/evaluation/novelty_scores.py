@@ -71,7 +71,7 @@ def calibration_novelty(
     table: ImageTable,
     scores: Mapping[str, NoveltyScore],
     *,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     workers: int = 0,
     shown: bool = False,
 ) -> dict[str, list[float]]:
@@ -81,7 +81,7 @@ def calibration_novelty(
         classifier: What is judged.
         table: Calibration photos.
         scores: What they are scored by.
-        batch_size: Photos per forward pass.
+        batch_size: Photos per forward pass; None: as the device is fastest.
         workers: Reading processes.
         shown: Show progress.
     """

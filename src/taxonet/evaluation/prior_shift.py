@@ -40,7 +40,7 @@ def estimate_shift(
     table: ImageTable,
     *,
     source: SourcePrior | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     workers: int = 0,
     shown: bool = False,
 ) -> PriorShift:
@@ -50,7 +50,7 @@ def estimate_shift(
         classifier: What names them.
         table: All photos, also of taxa that the classifier lacks: nobody knows which.
         source: The priors behind the classifier's probabilities; None: as its recipe implies.
-        batch_size: Photos per forward pass.
+        batch_size: Photos per forward pass; None: as the device is fastest.
         workers: Reading processes.
         shown: Show progress.
 

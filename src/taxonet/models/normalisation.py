@@ -35,7 +35,8 @@ class Normalisation(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the normalised images."""
-        return (images.float() / 255 - self.shift) / self.spread
+        scaled = images.float() / 255
+        return scaled.sub_(self.shift).div_(self.spread)  # a batch is large: no copies of it
 
     def extra_repr(self) -> str:
         """Return both figures."""

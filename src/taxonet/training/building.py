@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from taxonet.classifier import adapter_of
+from taxonet.classifier.model_input import check_image_size
 from taxonet.classifier.reading import Reading, TreeReading, reading_of
 from taxonet.errors import ConfigError, DataError
 from taxonet.losses import ExpertLoss, Loss
-from taxonet.models import Adapter, Network, build_network, build_network_on_features, input_config
+from taxonet.models import Adapter, Network, build_network, build_network_on_features
 from taxonet.recipes import Recipe
 from taxonet.registry import EXPERT_LOSSES, LOSSES, SECOND_STAGES
 from taxonet.training.data import TrainingData
@@ -88,7 +88,7 @@ def _whole_network(recipe: Recipe, reading: Reading) -> Network:
         network.freeze_backbone(frozen=model.frozen or recipe.features is not None)
     if model.freeze_batch_norm:
         network.freeze_batch_norm()
-    _check_image_size(network, recipe)
+    check_image_size(network, recipe.model)
     return network
 
 
@@ -116,27 +116,6 @@ def _adapter(recipe: Recipe) -> Adapter | None:
             f"that {adapter} adds: set model.adapter to bias or layer_norm, or to null."
         )
     return adapter
-
-
-@torch.no_grad()
-def _check_image_size(network: Network, recipe: Recipe) -> None:
-    """Show the network one black image: some backbones take one size of images only."""
-    height, width = recipe.model.input_size
-    network.eval()
-    try:
-        network(torch.zeros(1, 3, height, width))
-    except (AssertionError, RuntimeError, ValueError) as error:
-        raise ConfigError(
-            f"The backbone {recipe.model.backbone!r} cannot look at images of {height} x "
-            f"{width} pixels ({error}): set model.image_size to what it was made for "
-            f"({_made_for(recipe)}), or choose another backbone."
-        ) from None
-    network.train()
-
-
-def _made_for(recipe: Recipe) -> str:
-    height, width = input_config(recipe.model.backbone, options=recipe.model.options).size
-    return f"[{height}, {width}]"
 
 
 def _build_loss(recipe: Recipe, counts: NDArray[np.int64] | Sequence[int]) -> TrainingLoss:

@@ -87,7 +87,7 @@ def calibrated(
     novelty_score: str = "max_logit",
     known_accepted: float = 0.95,
     named_right: float = 0.95,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     workers: int = 0,
     shown: bool = False,
 ) -> Calibrated:
@@ -103,7 +103,7 @@ def calibrated(
         novelty_score: Registered novelty score that decides "unknown".
         known_accepted: Share of the known calibration photos to accept.
         named_right: Share of right names to reach among the photos that get a name.
-        batch_size: Photos per forward pass.
+        batch_size: Photos per forward pass; None: as the device is fastest.
         workers: Reading processes.
         shown: Show progress.
 
@@ -174,7 +174,7 @@ class _Seen(NamedTuple):
 def _look(
     classifier: TaxonClassifier,
     photos: CalibrationPhotos,
-    batch_size: int,
+    batch_size: int | None,
     workers: int,
     *,
     shown: bool,

@@ -85,7 +85,7 @@ class EarlierPhotos:
             ConfigError: A recipe with another backbone, other weights or preprocessing.
         """
         old = self.parts
-        space = space_of(old.network, old.preprocessing, backbone=old.recipe.model.backbone)
+        space = space_of(old.network, old.preprocessing, model=old.recipe.model)
         FeatureStore.open(embedder.store.folder, space)  # refuses another space
         digests = self.frame[STORED].tolist()
         missing = embedder.store.missing(digests, PLAIN)

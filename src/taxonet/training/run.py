@@ -14,9 +14,9 @@ from taxonet.classifier import (
     Calibration,
     ClassifierParts,
     Embedder,
-    Preprocessing,
     TaxonClassifier,
     TrailPoint,
+    preprocessing_of,
     write_calibration_scores,
     write_trail,
 )
@@ -24,7 +24,7 @@ from taxonet.data.table import ImageTable
 from taxonet.devices import pick_workers
 from taxonet.errors import ConfigError, DataError
 from taxonet.files import atomic_folder, require_free, write_json, write_text
-from taxonet.models import Network, Normalisation, WeightsOrigin, weights_origin
+from taxonet.models import Network, WeightsOrigin, weights_origin
 from taxonet.recipes import Recipe, dump_recipe, explain
 from taxonet.recipes.verbs import TrainConfig
 from taxonet.training.accelerator import accelerator_on
@@ -40,7 +40,6 @@ from taxonet.training.refit import fit_second_stage
 from taxonet.training.second_stage import EmbeddingSource, PhotoEmbeddings
 from taxonet.training.sources import Sources, open_sources
 from taxonet.training.tree_loss import TrainingLoss
-from taxonet.training.views import resize_spec
 from taxonet.version import __version__
 
 
@@ -234,8 +233,8 @@ class _Run:
         return Embedder.open(
             self._store,
             network,
-            _preprocessing(self.recipe, network),
-            backbone=self.recipe.model.backbone,
+            preprocessing_of(self.recipe.model, network),
+            model=self.recipe.model,
             device=self.accelerator.device,
         )
 
@@ -342,25 +341,10 @@ def _parts(
         taxonomy=data.taxonomy,
         class_nodes=data.classes.class_nodes,
         class_counts=data.classes.class_counts,
-        preprocessing=_preprocessing(recipe, network),
+        preprocessing=preprocessing_of(recipe.model, network),
         calibration=Calibration(),
         recipe=recipe,
         weights_origin=origin,
-    )
-
-
-def _preprocessing(recipe: Recipe, network: Network) -> Preprocessing:
-    normalisation = network.normalise
-    assert isinstance(normalisation, Normalisation)  # `build_network` has seen to it
-    resize = resize_spec(recipe.model)
-    return Preprocessing(
-        image_size=resize.size,
-        fit=resize.fit,
-        interpolation=resize.interpolation,
-        crop_share=resize.crop_share,
-        mean=normalisation.mean,
-        std=normalisation.std,
-        test_crops=recipe.model.test_crops,
     )
 
 

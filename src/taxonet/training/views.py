@@ -1,47 +1,18 @@
 """How training sees an image: the views that draws name."""
 
-from taxonet.data.resizing import ResizeSpec
+from taxonet.classifier import resize_spec
+from taxonet.classifier.model_input import with_input_of_weights as input_of_weights
 from taxonet.data.transforms import Transform
-from taxonet.models import input_config
-from taxonet.recipes import ModelRecipe, PartChoice, Recipe
+from taxonet.recipes import PartChoice, Recipe
 from taxonet.registry import TRANSFORMS
 
 TAIL = PartChoice(name="augmix")
 """What tail candidates are seen through (TaxoNet, section 3.3)."""
 
 
-def resize_spec(model: ModelRecipe) -> ResizeSpec:
-    """Return how photos become the input of a model; prediction resizes them in the same way.
-
-    Examples:
-        >>> resize_spec(ModelRecipe(image_size=(614, 512), crop_share=0.875))
-        ResizeSpec(size=(614, 512), fit='crop', interpolation='bilinear', crop_share=0.875)
-    """
-    return ResizeSpec(
-        size=model.input_size,
-        fit=model.fit,
-        interpolation="bilinear" if model.interpolation is None else model.interpolation,
-        crop_share=1.0 if model.crop_share is None else model.crop_share,
-    )
-
-
 def with_input_of_weights(recipe: Recipe) -> Recipe:
-    """Return a recipe that says which input its weights were made for, where it left that open.
-
-    Weights lose much of their worth on other pixels than they were trained on.
-    """
-    model = recipe.model
-    if model.weights == "none":
-        return recipe
-    given = input_config(model.backbone, options=model.options)
-    side = given.size[0]
-    found = {
-        "image_size": side if given.size == (side, side) else given.size,
-        "interpolation": given.interpolation,
-        "crop_share": given.crop_share,
-    }
-    missing = {key: value for key, value in found.items() if getattr(model, key) is None}
-    return recipe.model_copy(update={"model": model.model_copy(update=missing)})
+    """Return a recipe that says which input its weights were made for, where it left that open."""
+    return recipe.model_copy(update={"model": input_of_weights(recipe.model)})
 
 
 def training_views(recipe: Recipe) -> dict[str, Transform]:

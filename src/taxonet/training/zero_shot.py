@@ -5,7 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from taxonet.classifier import Calibration, ClassifierParts, Preprocessing, TaxonClassifier
+from taxonet.classifier import (
+    Calibration,
+    ClassifierParts,
+    Preprocessing,
+    TaxonClassifier,
+    resize_spec,
+)
 from taxonet.classifier.reading import reading_of
 from taxonet.errors import DataError
 from taxonet.files import require_free
@@ -23,7 +29,6 @@ from taxonet.recipes import ModelRecipe, PartChoice, Recipe, WordsRecipe
 from taxonet.recipes.verbs import ZeroShotConfig
 from taxonet.taxonomy import Taxonomy
 from taxonet.training.taxon_names import TaxonNames
-from taxonet.training.views import resize_spec
 
 
 @dataclass(frozen=True)

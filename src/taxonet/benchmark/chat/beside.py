@@ -56,7 +56,7 @@ def named_by_classifier(
     photos: JudgedPhotos,
     taxonomy: Taxonomy,
     *,
-    batch_size: int,
+    batch_size: int | None,
     show_progress: bool = False,
 ) -> dict[str, IntArray]:
     """Return the most probable genus and species of each photo, ``(N,)``; -1 for a broken photo.
@@ -65,7 +65,7 @@ def named_by_classifier(
         classifier: Names the photos.
         photos: N photos.
         taxonomy: The tree whose nodes are returned.
-        batch_size: Photos per forward pass.
+        batch_size: Photos per forward pass; None: as the device is fastest.
         show_progress: Show how far it has come.
     """
     table = photos.table

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,14 @@ class Space:
         weights_sha256: Digest of the backbone's weights.
         preprocessing: How a photo becomes the backbone's input, as values that JSON can hold.
         embedding_size: Number of dimensions, d.
+        options: Of the backbone, likewise; they may change what the same weights compute.
     """
 
     backbone: str
     weights_sha256: str
     preprocessing: dict[str, Any]
     embedding_size: PositiveInt
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 _SPACE = TypeAdapter(Space)
@@ -94,7 +96,8 @@ def _differences(stored: dict[str, Any], asked: dict[str, Any]) -> Iterator[str]
 
 
 def _flat(space: Space) -> dict[str, Any]:
-    """Return the values by name, those of the preprocessing as JSON gives them back."""
-    values = dict(vars(space))
-    preprocessing = json.loads(json.dumps(values.pop("preprocessing")))
-    return {**values, **{f"preprocessing.{key}": value for key, value in preprocessing.items()}}
+    """Return the values by name, as JSON gives them back."""
+    values = json.loads(json.dumps(vars(space)))
+    for group in ("preprocessing", "options"):
+        values |= {f"{group}.{key}": value for key, value in values.pop(group).items()}
+    return dict(values)

@@ -14,6 +14,9 @@ FEATURES = (
     "Several classifiers of one frozen backbone may share it."
 )
 
+#: What the option `batch_size` says of itself.
+BATCH_SIZE = "Photos per forward pass; 8 on the CPU and 64 on a GPU if left out."
+
 #: What the option `workers` says of itself.
 WORKERS = (
     "Processes that read photos next to the main one; chosen by the machine and the number of "

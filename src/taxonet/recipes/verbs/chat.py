@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
-from taxonet.recipes.verbs.base import Device, TaxonomySource
+from taxonet.recipes.verbs.base import BATCH_SIZE, Device, TaxonomySource
 
 
 class ChatConfig(TaxonomySource):
@@ -93,7 +93,7 @@ class ChatConfig(TaxonomySource):
         description="Stop once the answers have cost this much; needs both prices.",
     )
     seed: int = Field(0, ge=0, description="Key of the waits between attempts.")
-    batch_size: PositiveInt = Field(64, description="Photos per forward pass of the classifier.")
+    batch_size: int | None = Field(None, ge=1, description=BATCH_SIZE)
     device: Device = Field("auto", description="Where the classifier computes.")
 
     @model_validator(mode="after")

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from taxonet.recipes.schema import Section
-from taxonet.recipes.verbs.base import FEATURES, WORKERS, Device
+from taxonet.recipes.verbs.base import BATCH_SIZE, FEATURES, WORKERS, Device
 
 
 class EvaluateConfig(Section):
@@ -53,7 +53,7 @@ class EvaluateConfig(Section):
         description="Also show figures for every value of this column of the photos, such as "
         "region, source or month (made of date where there is none); may repeat.",
     )
-    batch_size: PositiveInt = Field(64, description="Photos per forward pass.")
+    batch_size: int | None = Field(None, ge=1, description=BATCH_SIZE)
     features: Path | None = Field(None, description=FEATURES)
     workers: int | None = Field(None, ge=0, description=WORKERS)
     device: Device = Field("auto", description="Where to compute.")
@@ -93,7 +93,7 @@ class AnalyseConfig(Section):
         description="Compute Fisher's separability however long it takes; otherwise it is left "
         "out where there are too many pairs of classes for a quarter of an hour.",
     )
-    batch_size: PositiveInt = Field(64, description="Photos per forward pass.")
+    batch_size: int | None = Field(None, ge=1, description=BATCH_SIZE)
     features: Path | None = Field(None, description=FEATURES)
     workers: int | None = Field(None, ge=0, description=WORKERS)
     device: Device = Field("auto", description="Where to compute.")

@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from taxonet.recipes.schema import Section
-from taxonet.recipes.verbs.base import FEATURES, WORKERS, Device
+from taxonet.recipes.verbs.base import BATCH_SIZE, FEATURES, WORKERS, Device
 
 _NODE_PROBS_FROM = 0.01
 _CONFIDENCE = 0.95
@@ -75,7 +75,7 @@ class PredictConfig(Section):
         True, description="Make the probabilities of the taxa that are left sum to 1."
     )
     resume: bool = Field(False, description="Go on where an interrupted prediction stopped.")
-    batch_size: PositiveInt = Field(64, description="Photos per forward pass.")
+    batch_size: int | None = Field(None, ge=1, description=BATCH_SIZE)
     features: Path | None = Field(None, description=FEATURES)
     workers: int | None = Field(None, ge=0, description=WORKERS)
     device: Device = Field("auto", description="Where to compute.")
@@ -126,13 +126,35 @@ class DecideConfig(Section):
 
 
 class EmbedConfig(Section):
-    """Write the embedding of every photo."""
+    """Write the embedding of every photo, or add it to a feature store that `train` reads."""
 
-    classifier: Path = Field(description="Classifier folder.")
+    source: str = Field(
+        description="What embeds: a classifier folder, or else the name of a backbone, as "
+        "`taxonet list backbones` prints it, of timm, or clip:NAME."
+    )
     images: tuple[str, ...] = Field(description="Photos, as for `predict`.")
     out: Path = Field(
-        Path("embeddings.parquet"), description="Parquet: image, embedding (a list), error."
+        Path("embeddings.parquet"),
+        description="A .parquet file: a table of image, embedding (a list) and error. Any other "
+        "name is the folder of a feature store, to which photos that it lacks are added: "
+        "`train --features` reads it. A store holds the features of the backbone, a table the "
+        "embeddings of the classifier, after its neck if it has one.",
     )
-    batch_size: PositiveInt = Field(64, description="Photos per forward pass.")
+    weights: str | None = Field(
+        None,
+        description="Weights of a backbone, as `model.weights` of a recipe takes them (pretrained "
+        "if left out).",
+    )
+    image_size: int | None = Field(
+        None,
+        ge=1,
+        description="Side of a backbone's input in pixels (as for its weights if left out).",
+    )
+    fit: Literal["crop", "pad"] | None = Field(
+        None,
+        description="What of a photo a backbone sees: crop, its middle (if left out), or pad, all "
+        "of it.",
+    )
+    batch_size: int | None = Field(None, ge=1, description=BATCH_SIZE)
     workers: int | None = Field(None, ge=0, description=WORKERS)
     device: Device = Field("auto", description="Where to compute.")

@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from taxonet.recipes.schema import Section, check_words
-from taxonet.recipes.verbs.base import FEATURES, WORKERS, Device, TaxonomySource
+from taxonet.recipes.verbs.base import BATCH_SIZE, FEATURES, WORKERS, Device, TaxonomySource
 
 
 class TrainConfig(TaxonomySource):
@@ -195,7 +195,7 @@ class CalibrateConfig(Section):
     named_right: float = Field(
         0.95, gt=0, le=1, description="Share of right names that the one threshold is chosen for."
     )
-    batch_size: PositiveInt = Field(64, description="Photos per forward pass.")
+    batch_size: int | None = Field(None, ge=1, description=BATCH_SIZE)
     features: Path | None = Field(None, description=FEATURES)
     workers: int | None = Field(None, ge=0, description=WORKERS)
     device: Device = Field("auto", description="Where to compute.")
