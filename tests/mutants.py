@@ -135,6 +135,38 @@ _LOSSES = (
     ),
 )
 
+_FEATURES = (
+    *_of(
+        "models/network.py",
+        "models/test_normalisation.py",
+        ("self.neck(self.features(images))", "self.features(images)"),
+        ("nn.Identity(), self.head, neck=self.neck)", "nn.Identity(), self.head)"),
+    ),
+    *_of(
+        "training/inputs.py",
+        "training/test_features.py",
+        (
+            "data.classes.class_counts[targets.numpy()] <",
+            "data.classes.class_counts[0] + 0 * targets.numpy() <",
+        ),
+    ),
+    *_of(
+        "training/earlier.py",
+        "training/test_features.py",
+        ("digest not in known for", "True for"),
+    ),
+    *_of(
+        "training/probe.py",
+        "training/test_features.py",
+        ('"epochs": recipe.probe.epochs,', '"epochs": 1,'),
+    ),
+    *_of(
+        "recipes/mode_defaults.py",
+        "recipes/test_mode_defaults.py",
+        ("_ADAMW_RATE = 1e-4", "_ADAMW_RATE = 1e-1"),
+    ),
+)
+
 _MODELS = (
     *_of(
         "models/heads.py",
@@ -305,7 +337,7 @@ _TRAINING = (
         ("self.class_places[target]", "target"),
     ),
     *_of(
-        "training/objectives/transfer.py",
+        "training/objectives/tail_transfer.py",
         "training/test_transfer_objective.py",
         (".masked_fill(part == 0, -1)", ""),
     ),
@@ -949,6 +981,10 @@ _NAMES = (
         "models/clip.py",
         "models/test_clip.py",
         ("torch.tensor(logit_scale).log()", "torch.tensor(logit_scale)"),
+    ),
+    *_of(
+        "models/clip_architecture.py",
+        "models/test_clip.py",
         ('config["quick_gelu"] = True', "pass"),
         ('self.preprocess.get("mean") or', 'self.preprocess.get("means") or'),
     ),
@@ -1050,6 +1086,7 @@ _NAMES = (
 
 MUTANTS = (
     *_LOSSES,
+    *_FEATURES,
     *_MODELS,
     *_METRICS,
     *_TRAINING,

@@ -263,7 +263,8 @@ def test_a_probe_comes_before_all_layers_train(photos: Path, tmp_path: Path) -> 
     )
     expected = train(alone).load(device="cpu").network.head.weight
     torch.testing.assert_close(kept, expected, rtol=1e-4, atol=1e-5)
-    assert (result.folder / "probe" / "log.jsonl").is_file()
+    log = (result.folder / "probe" / "log.jsonl").read_text()
+    assert log.count('"kind": "epoch"') == 3
 
 
 def test_finetune_trains_all_layers_from_the_head_on(photos: Path, tmp_path: Path) -> None:
