@@ -14,6 +14,7 @@ import pandas as pd
 from taxonet.data import benchmarks, cut_to_profile, open_images
 from taxonet.data.flora import FloraConfig, write_flora
 from taxonet.data.table import ImageTable
+from taxonet.demo import demo_flora
 from taxonet.seeds import generator
 
 _FLICKR_LABELS = {
@@ -65,10 +66,8 @@ def flowers102(data: Path, work: Path, seed: int) -> PreparedData:
     profile = np.floor(200 * 50.0 ** (-np.arange(102) / 101) + 1e-9).astype(np.int64)
     cut = cut_to_profile(table, profile, seed=seed, minimum=4)
     _set_aside_calibration(cut, per_class=2, seed=seed).save(work / "images.csv")
-    taxonomy = pd.read_csv(source / "taxonomy.csv", dtype=str)
-    only_genus = taxonomy["certainty"] == "g"
-    taxonomy.loc[only_genus, "species"] = None
-    taxonomy.drop(columns="certainty").to_csv(work / "taxonomy.csv", index=False)
+    taxonomy = _genus_where_unsure(pd.read_csv(source / "taxonomy.csv", dtype=str))
+    taxonomy.to_csv(work / "taxonomy.csv", index=False)
     meanings = pd.DataFrame(_FLICKR_LABELS.items(), columns=["label", "path"])
     meanings.to_csv(work / "flickr5_map.csv", index=False)
     return PreparedData(
@@ -77,6 +76,45 @@ def flowers102(data: Path, work: Path, seed: int) -> PreparedData:
         region=data / "flickr5" / "images",
         taxon_map=work / "flickr5_map.csv",
     )
+
+
+def grocery(data: Path, work: Path, seed: int) -> PreparedData:
+    """Take the source's own splits; calibrate on 3 test photos of each class, evaluate on the rest.
+
+    Cartons, which are no plants, are the unknown taxa.
+    """
+    source = data / "grocery"
+    table = open_images(source / "splits.csv")
+    _set_aside_calibration(table, per_class=3, seed=seed).save(work / "images.csv")
+    _genus_where_unsure(pd.read_csv(source / "taxonomy.csv", dtype=str)).to_csv(
+        work / "taxonomy.csv", index=False
+    )
+    return PreparedData(
+        images=work / "images.csv",
+        taxonomy=work / "taxonomy.csv",
+        unknown=source / "unknown_packages",
+    )
+
+
+def demo_photos(data: Path, work: Path, seed: int) -> PreparedData:
+    """Draw the flora of the demonstration, of this seed."""
+    folder = work / "flora"
+    if not (folder / "images.csv").exists():
+        write_flora(folder, demo_flora(seed))
+    return PreparedData(
+        images=folder / "images.csv",
+        taxonomy=folder / "taxonomy.csv",
+        region=folder / "region.csv",
+        unknown=folder / "unknown.csv",
+    )
+
+
+def _genus_where_unsure(taxonomy: pd.DataFrame) -> pd.DataFrame:
+    """Make a label of which only the genus is sure one of the genus, at an inner node."""
+    unsure = taxonomy["certainty"] == "g"
+    finer = [rank for rank in ("species", "cultivar") if rank in taxonomy]
+    taxonomy.loc[unsure, finer] = None
+    return taxonomy.drop(columns="certainty")
 
 
 def cifar100_lt(data: Path, work: Path, seed: int) -> PreparedData:

@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("classifier", type=Path, nargs="?", help="classifier folder")
     parser.add_argument("images", type=Path, nargs="?", help="split.csv of its training")
     parser.add_argument("--unknown", type=Path, help="photos of taxa that the classifier lacks")
+    parser.add_argument("--features", type=Path, help="store of the photos' features")
     parser.add_argument("--name", help="name of its record; one that is there is not run again")
     parser.add_argument("--draws", type=int, default=200, help="how often the photos are divided")
     parser.add_argument("--seed", type=int, default=0, help="what the divisions are drawn from")
@@ -79,7 +80,13 @@ def main() -> None:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Return the record of one classifier."""
     commit = commit_of_the_code()
-    photos = judged_photos(options.classifier, options.images, options.unknown, work=options.work)
+    photos = judged_photos(
+        options.classifier,
+        options.images,
+        options.unknown,
+        work=options.work,
+        features=options.features,
+    )
     of_rules = curves(photos)
     shared = min(curve.end for curve in of_rules.values())
     return {
@@ -109,13 +116,18 @@ def _curve_figures(curve: RuleCurve, shared: float) -> dict[str, Any]:
 
 
 def judged_photos(
-    folder: Path, images: Path, unknown: Path | None = None, *, work: Path
+    folder: Path,
+    images: Path,
+    unknown: Path | None = None,
+    *,
+    work: Path,
+    features: Path | None = None,
 ) -> JudgedPhotos:
     """Return what the classifier says of its readable test photos, from the cache if it is there.
 
     Nodes are those of the tree that the classes span: nothing else can be named.
     """
-    classifier = TaxonClassifier.load(folder)
+    classifier = TaxonClassifier.load(folder, features=features)
     given = [images] if unknown is None else [images, unknown]
     digests = "-".join(file_digest(path)[:16] for path in given)
     cache = work / f"{identity(folder)}-{digests}.npz"

@@ -9,7 +9,7 @@ import pandas as pd
 from benchmarks import datasets
 from benchmarks.datasets import PreparedData
 from taxonet.data import open_images
-from taxonet.data.table import ImageTable
+from taxonet.data.table import SPLITS, ImageTable
 from taxonet.seeds import generator
 
 #: The rank at which a kind of taxon is new, finest first, and the rank above, which stays known.
@@ -31,11 +31,7 @@ PrepareOpenSet = Callable[[Path, Path, int], OpenSetData]
 
 def flora(data: Path, work: Path, seed: int) -> OpenSetData:
     """Draw the default flora of this seed, which comes with unknown species and genera."""
-    known = datasets.flora(data, work, seed)
-    assert known.unknown is not None
-    table = open_images(known.unknown)
-    kind = table.frame["novelty"].map(_KIND_OF_FLORA)
-    return OpenSetData(known, {name: table.rows(kind == name) for name in kind.unique()})
+    return _of_flora(datasets.flora(data, work, seed))
 
 
 def flowers102(data: Path, work: Path, seed: int) -> OpenSetData:
@@ -57,6 +53,36 @@ def flowers102(data: Path, work: Path, seed: int) -> OpenSetData:
         kind: whole.rows(whole.frame["taxon"].isin(labels)) for kind, labels in held_out.items()
     }
     return OpenSetData(replace(known, images=images, taxonomy=taxonomy), unknown)
+
+
+def tulips(data: Path, work: Path, seed: int) -> OpenSetData:
+    """Train on the tail-cut Flowers-102; tulips, of another collection, are no label of it."""
+    known = datasets.flowers102(data, work, seed)
+    photos = open_images(data / "flickr5" / "images")
+    is_tulip = photos.frame["taxon"] == "tulip"
+    return OpenSetData(known, {"tulips": photos.rows(is_tulip)})
+
+
+def grocery(data: Path, work: Path, seed: int) -> OpenSetData:
+    """Train on the grocery photos; cartons, which are no plants, are unknown."""
+    known = datasets.grocery(data, work, seed)
+    assert known.unknown is not None
+    images = open_images(known.images)
+    photos = work / "known.csv"
+    images.rows(images.frame["split"].isin(SPLITS)).save(photos)
+    return OpenSetData(replace(known, images=photos), {"cartons": open_images(known.unknown)})
+
+
+def demo_photos(data: Path, work: Path, seed: int) -> OpenSetData:
+    """Draw the flora of the demonstration, with unknown species and genera."""
+    return _of_flora(datasets.demo_photos(data, work, seed))
+
+
+def _of_flora(known: PreparedData) -> OpenSetData:
+    assert known.unknown is not None
+    table = open_images(known.unknown)
+    kind = table.frame["novelty"].map(_KIND_OF_FLORA)
+    return OpenSetData(known, {name: table.rows(kind == name) for name in kind.unique()})
 
 
 def choose_held_out(taxa: pd.DataFrame, *, seed: int) -> dict[str, list[str]]:

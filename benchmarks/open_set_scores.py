@@ -18,9 +18,9 @@ from taxonet.metrics import open_set_metrics, oscr
 _KNOWN_ACCEPTED = 0.95
 
 
-def measure(folder: Path, data: OpenSetData) -> dict[str, Any]:
+def measure(folder: Path, data: OpenSetData, *, features: Path | None = None) -> dict[str, Any]:
     """Return photo counts, R@1 of known test photos, and the figures of every novelty score."""
-    classifier = TaxonClassifier.load(folder)
+    classifier = TaxonClassifier.load(folder, features=features)
     photos = open_images(data.known.images)
     calibration = Scored.of(classifier, photos.split("calibration"))
     known = match_photos(photos.split("test"), classifier.taxonomy, classifier.class_nodes)

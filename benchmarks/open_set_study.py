@@ -37,6 +37,8 @@ class Study:
     common: tuple[str, ...]
     rows: tuple[Row, ...]
     seeds: tuple[int, ...] = (0, 1, 2)
+    base: str = "tiny"
+    """What the recipes of the rows stand on; on ``quick`` all rows share stored features."""
 
 
 def _rows(*of_taxonet: str) -> tuple[Row, ...]:
@@ -49,7 +51,13 @@ def _rows(*of_taxonet: str) -> tuple[Row, ...]:
     )
 
 
+_HEADS = (Row("linear CE", "method/ce"), Row("DBM-BS", "method/dbm-bs"))
+
 STUDIES = {
+    "flowers102-quick": Study(open_set_data.flowers102, (), _HEADS, base="quick"),
+    "flickr-quick": Study(open_set_data.tulips, (), _HEADS, base="quick"),
+    "grocery-quick": Study(open_set_data.grocery, (), _HEADS, base="quick"),
+    "flora-quick": Study(open_set_data.demo_photos, (), _HEADS, base="quick"),
     "flora": Study(open_set_data.flora, ("epochs=6",), _rows()),
     "flowers102": Study(
         open_set_data.flowers102,
@@ -71,6 +79,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of real data sets")
     parser.add_argument("--work", type=Path, default=Path("runs/open-set"), help="scratch folder")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the records")
+    parser.add_argument("--features", type=Path, help="store that rows on `quick` share")
     parser.add_argument("--seeds", type=int, nargs="*", help="only these seeds")
     parser.add_argument("--rows", nargs="*", help="only these rows")
     parser.add_argument("--set", nargs="*", default=[], help="changes in all recipes, for a trial")
@@ -120,7 +129,12 @@ def _run(name: str, row: Row, seed: int, options: argparse.Namespace) -> dict[st
     data = study.prepare(options.data, work, seed)
     changes = (*study.common, *row.changes, *options.set, f"seed={seed}")
     start = time.monotonic()
-    folder, kept_epoch = train_row(row, work, data.known, changes)
+    features = None
+    if study.base == "quick":
+        features = options.features or options.work / name / "features"
+    folder, kept_epoch = train_row(
+        row, work, data.known, changes, base=study.base, features=features
+    )
     seconds = time.monotonic() - start
     return {
         "row": row.name,
@@ -132,7 +146,7 @@ def _run(name: str, row: Row, seed: int, options: argparse.Namespace) -> dict[st
         "unknown_taxa": {
             kind: sorted(table.frame["taxon"].unique()) for kind, table in data.unknown.items()
         },
-        **measure(folder, data),
+        **measure(folder, data, features=features),
         "command": command_of("open_set_study"),
         "commit": commit,
         "torch": torch.__version__,

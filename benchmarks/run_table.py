@@ -125,9 +125,19 @@ def _run(table: TableSpec, row: Row, seed: int, options: argparse.Namespace) -> 
 
 
 def train_row(
-    row: Row, work: Path, data: PreparedData, changes: tuple[str, ...]
+    row: Row,
+    work: Path,
+    data: PreparedData,
+    changes: tuple[str, ...],
+    *,
+    base: str = "tiny",
+    features: Path | None = None,
 ) -> tuple[Path, int]:
-    """Train a row anew and return its classifier and the epoch that was kept."""
+    """Train a row again and return its classifier and the epoch that was kept.
+
+    A recipe that names its own backbone keeps it; any other stands on ``base``, from scratch if
+    nothing else is said.
+    """
     from taxonet.recipes.verbs import TrainConfig
     from taxonet.training import train
 
@@ -137,7 +147,8 @@ def train_row(
         TrainConfig(
             images=data.images,
             taxonomy=data.taxonomy,
-            recipe=row.recipe,
+            recipe=f"{base},{row.recipe}",
+            features=features,
             set=changes,
             out=run,
             val_share=data.val_share,

@@ -21,7 +21,7 @@ from taxonet.training.loop import Trainer
 from taxonet.training.objectives import ClassificationObjective
 
 
-def small_flora(*, seed: int) -> FloraConfig:
+def small_flora(seed: int) -> FloraConfig:
     return FloraConfig(
         species=5,
         genera=3,
@@ -44,7 +44,7 @@ def small() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "FloraConfig", small_flora)
+        patch.setattr(demo, "demo_flora", small_flora)
         yield
     torch.set_num_threads(threads)
 
@@ -83,9 +83,9 @@ def test_everything_is_there(finished: tuple[Demo, list[str]]) -> None:
     found, said = finished
     out = folder_of(found)
     assert [line[:3] for line in said] == ["1/4", "2/4", "3/4", "4/4"]
-    assert list(found.evaluations) == ["TaxoNet", "Cross entropy"]
+    assert list(found.evaluations) == ["Default (quick)", "Cross entropy"]
     metrics = json.loads((out / "metrics.json").read_text())
-    for name, loss in (("TaxoNet", "dual_margin"), ("Cross entropy", "cross_entropy")):
+    for name, loss in (("Default (quick)", "dbm"), ("Cross entropy", "cross_entropy")):
         assert metrics[name]["recipe"]["loss"]["name"] == loss
         assert metrics[name]["recipe"]["epochs"] == 2
         assert metrics[name]["test"]["matched_images"] == 15
@@ -95,7 +95,7 @@ def test_everything_is_there(finished: tuple[Demo, list[str]]) -> None:
         assert set(metrics[name]["test"]["levels"]) == {"class", "species", "genus", "family"}
     page = (out / "report.html").read_text()
     assert "Cross entropy" in page
-    assert "TaxoNet" in page
+    assert "Default (quick)" in page
     assert found.report == out / "report.html"
 
 
@@ -120,7 +120,7 @@ def test_the_predictions_are_of_photos_that_were_not_trained_on(
     classifier = TaxonClassifier.load(finished[0].classifier, device="cpu")
     again = classifier.predict([out / "flora" / name for name in new])
     assert again["rule"].tolist() == rows["rule"].tolist()
-    assert classifier.parts.recipe.loss.name == "dual_margin"
+    assert classifier.parts.recipe.loss.name == "dbm"
 
 
 def test_a_finished_demonstration_trains_nothing_again(
@@ -163,7 +163,7 @@ def test_an_interrupted_demonstration_goes_on(
 
     monkeypatch.setattr(Trainer, "fit", watched)
     found, _ = run(out)
-    assert steps == [True, False]  # TaxoNet goes on, cross entropy starts
+    assert steps == [True, False]  # the default goes on, cross entropy starts
     assert figures(found.metrics) == figures(finished[0].metrics)
 
 
@@ -179,8 +179,8 @@ def test_a_folder_that_is_no_run_is_not_deleted(
 ) -> None:
     out = tmp_path / "out"
     shutil.copytree(folder_of(finished[0]) / "flora", out / "flora")
-    (out / "taxonet").mkdir()
-    (out / "taxonet" / "precious.py").write_text("mine")
+    (out / "quick").mkdir()
+    (out / "quick" / "precious.py").write_text("mine")
     with pytest.raises(ConfigError, match="is no empty folder: choose another one"):
         run(out)
-    assert (out / "taxonet" / "precious.py").read_text() == "mine"
+    assert (out / "quick" / "precious.py").read_text() == "mine"

@@ -11,6 +11,7 @@ from taxonet.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/command-line.md", "docs/chat-models.md", "docs/weights.md")
+PAGES += ("docs/features.md", "docs/first-classifier.md")
 
 
 def commands() -> list[str]:

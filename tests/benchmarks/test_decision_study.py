@@ -233,6 +233,7 @@ def test_photos_of_unknown_taxa_are_true_to_their_genus(
 def test_a_record_is_rendered(judged: tuple[Path, Path], tmp_path: Path) -> None:
     assert decision_study.render(tmp_path) == "not run"
     options = argparse.Namespace(
+        features=None,
         classifier=judged[0],
         images=judged[1],
         unknown=None,

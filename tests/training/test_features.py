@@ -264,3 +264,14 @@ def test_a_probe_comes_before_all_layers_train(photos: Path, tmp_path: Path) -> 
     expected = train(alone).load(device="cpu").network.head.weight
     torch.testing.assert_close(kept, expected, rtol=1e-4, atol=1e-5)
     assert (result.folder / "probe" / "log.jsonl").is_file()
+
+
+def test_finetune_trains_all_layers_from_the_head_on(photos: Path, tmp_path: Path) -> None:
+    given = config(photos, tmp_path / "run", "model.weights=none", recipe="finetune")
+    result = train(given.model_copy(update={"set": (*given.set, "probe.epochs=2")}))
+    recipe = result.load(device="cpu").parts.recipe
+    assert (recipe.features, recipe.loss.name) == (None, "dbm")
+    assert recipe.optimiser.name == "adamw"
+    assert recipe.ema is not None
+    assert (result.folder / "probe").is_dir()
+    assert recipe.model.freeze_batch_norm

@@ -150,11 +150,12 @@ class Embedder:
                 keys = ((view, digest) for digest in new)
                 sight = _Sight(transform, [Keyed(*one) for one in zip(sources, keys, strict=True)])
             if shown:
-                self._announce(sight, known=len(good) - len(missing))
+                distinct = len({digests[place] for place in good})
+                self._announce(sight, known=distinct - len(missing))
             size = pick_batch_size(batch_size, self.device)
             batches = self._seen(sight, batch_size=size, workers=workers)
-            self._store(batches, new, view=view, shown=shown)
-            known = self.store.broken()
+            passing = self._store(batches, new, view=view, shown=shown)
+            known = passing | dict(self.store.broken())
             broken |= {place: known[digests[place]] for place in good if digests[place] in known}
         found = tuple("" if place in broken else digests[place] for place in range(len(photos)))
         return StoredPhotos(found, broken)
@@ -166,8 +167,13 @@ class Embedder:
 
     def _store(
         self, batches: Iterable[_SeenBatch], digests: Sequence[str], *, view: str, shown: bool
-    ) -> None:
-        """Write what batches hold of photos with these digests."""
+    ) -> dict[str, str]:
+        """Write what batches hold of photos with these digests.
+
+        Returns:
+            The reasons of photos that could be digested but not read after that, by digest.
+        """
+        passing: dict[str, str] = {}
         start = 0
         with (
             self.store.writer() as writer,
@@ -177,10 +183,15 @@ class Embedder:
                 here = digests[start : start + len(given)]
                 start += len(given)
                 for place, reason in broken.items():
-                    writer.add_broken(here[place], reason)
+                    # What became of the file since it was digested says nothing of its bytes.
+                    if _digest_of(given[place]) == here[place]:
+                        writer.add_broken(here[place], reason)
+                    else:
+                        passing[here[place]] = reason
                 good = [digest for place, digest in enumerate(here) if place not in broken]
                 writer.add(good, view, features.numpy())
                 progress.advance(len(given))
+        return passing
 
     def _seen(self, sight: "_Sight", *, batch_size: int, workers: int) -> Iterator[_SeenBatch]:
         """Yield sources, features of the usable photos, and the reasons of the others."""
@@ -214,6 +225,11 @@ class _Sight(NamedTuple):
 
     transform: Transform
     sources: Sequence[ImageSource | Keyed]
+
+
+def _digest_of(photo: ImageSource | Keyed) -> str:
+    (digest,), _ = photo_digests([photo.source if isinstance(photo, Keyed) else photo])
+    return digest
 
 
 def _duration(seconds: float) -> str:

@@ -207,8 +207,8 @@ class _Run:
             return self._photo_inputs(network), None
         # The store may lie in the folder.
         self.begin_folder()
-        embedder = self._embedder(network)
         with self.accelerator.main_process_first():
+            embedder = self._embedder(network)  # the others see what the first one stored
             if self.sources.earlier is not None:
                 self.sources.earlier.store(embedder)
             found = stored_inputs(
