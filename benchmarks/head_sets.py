@@ -10,13 +10,13 @@ import torch
 from benchmarks.datasets import Prepare, demo_photos, flowers102, grocery, leaves
 from benchmarks.head_rows import Features, Labels
 from taxonet.classifier import Embedder, preprocessing_of
+from taxonet.classifier.model_input import with_input_of_weights
 from taxonet.data import open_images
 from taxonet.data.table import ImageTable
 from taxonet.models import build_network
 from taxonet.recipes import load_recipe
 from taxonet.taxonomy import Taxonomy
 from taxonet.training.photos import named_photos
-from taxonet.training.views import with_input_of_weights
 
 #: The sets by name, with how their photos are prepared and what the recipe of every row needs.
 SETS: Mapping[str, tuple[Prepare, tuple[str, ...]]] = {
@@ -40,21 +40,13 @@ class SetOfFeatures:
 
 def embedder_for(changes: tuple[str, ...], folder: Path) -> Embedder:
     """Return what embeds photos as ``quick`` does, into a folder."""
-    recipe = with_input_of_weights(load_recipe("quick", changes))
+    model = with_input_of_weights(load_recipe("quick", changes).model)
     network = build_network(
-        backbone=recipe.model.backbone,
-        head="linear",
-        classes=2,
-        seed=0,
-        weights=recipe.model.weights,
+        backbone=model.backbone, head="linear", classes=2, seed=0, weights=model.weights
     )
-    return Embedder.open(
-        folder,
-        network,
-        preprocessing_of(recipe.model, network),
-        model=recipe.model,
-        device=torch.device("cpu"),
-    )
+    preprocessing = preprocessing_of(model, network)
+    device = torch.device("cpu")
+    return Embedder.open(folder, network, preprocessing, model=model, device=device)
 
 
 def features_of(name: str, *, data: Path, work: Path, seed: int) -> SetOfFeatures:

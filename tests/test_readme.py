@@ -10,8 +10,16 @@ from typer.testing import CliRunner
 from taxonet.cli.app import app
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/command-line.md", "docs/chat-models.md", "docs/weights.md")
-PAGES += ("docs/features.md", "docs/first-classifier.md")
+PAGES = (
+    "README.md",
+    "docs/command-line.md",
+    "docs/chat-models.md",
+    "docs/features.md",
+    "docs/fine-tuning.md",
+    "docs/first-classifier.md",
+    "docs/recipes.md",
+    "docs/weights.md",
+)
 
 
 def commands() -> list[str]:

@@ -108,3 +108,54 @@ def _cosine(a: Sequence[float], b: Sequence[float]) -> float:
     dot = sum(x * y for x, y in zip(a, b, strict=True))
     norms = sqrt(sum(x * x for x in a)) * sqrt(sum(y * y for y in b))
     return dot / norms if norms > 0 else 0.0
+
+
+def slow_covariances(embeddings: np.ndarray, target: Sequence[int]) -> dict[int, np.ndarray]:
+    """The shrunk covariance of each class of embeddings, whole, by loops over embeddings."""
+    size = embeddings.shape[1]
+    scatter: dict[int, np.ndarray] = {}
+    count: dict[int, int] = {}
+    for k in sorted(set(target)):
+        members = [x for x, y in zip(embeddings, target, strict=True) if y == k]
+        mean = sum(members) / len(members)
+        scatter[k], count[k] = np.zeros((size, size)), len(members)
+        for x in members:
+            scatter[k] = scatter[k] + np.outer(x - mean, x - mean)
+    freedom = sum(n - 1 for n in count.values())
+    pooled = np.sum(list(scatter.values()), axis=0) / freedom
+    trace, square = np.trace(pooled), np.trace(pooled @ pooled)
+    above = (1 - 2 / size) * square + trace**2
+    below = (freedom + 1 - 2 / size) * (square - trace**2 / size)
+    b = above / below if 0 <= above < below else 1
+    target_matrix = (1 - b) * pooled + b * trace / size * np.eye(size)
+    found = {}
+    for k, n in count.items():
+        if n < 3:
+            found[k] = target_matrix
+            continue
+        f, own = n - 1, scatter[k] / (n - 1)
+        # tr(T^-1/2 S T^-1/2) = tr(T^-1 S), and so for its square.
+        ratio = np.linalg.solve(target_matrix, own)
+        t, s = np.trace(ratio), np.trace(ratio @ ratio)
+        q = f**2 / ((f - 1) * (f + 2)) * (s - t**2 / f)
+        a = max(1 / n, (q + t**2) / (q + t**2 + f * max(0, q - 2 * t + size)))
+        found[k] = (1 - a) * own + a * target_matrix
+    return found
+
+
+def slow_root(matrix: np.ndarray) -> np.ndarray:
+    """The symmetric square root."""
+    values, vectors = np.linalg.eigh(matrix)
+    root: np.ndarray = (vectors * np.sqrt(values)) @ vectors.T
+    return root
+
+
+def slow_embedding_transfer(
+    x: np.ndarray, mean: np.ndarray, tail: np.ndarray, head: np.ndarray, pooled: np.ndarray
+) -> np.ndarray:
+    """``mu + T^1/2 M_h^1/2 M_t^-1/2 T^-1/2 (x - mu)``, with ``M = T^-1/2 Sigma T^-1/2``."""
+    root = slow_root(pooled)
+    inverse = np.linalg.inv(root)
+    white = np.linalg.inv(slow_root(inverse @ tail @ inverse)) @ inverse @ (x - mean)
+    found: np.ndarray = mean + root @ slow_root(inverse @ head @ inverse) @ white
+    return found

@@ -61,10 +61,15 @@ def test_labels_may_be_nodes_of_a_tree() -> None:
         model.fit(embeddings, np.where(labels == "Rosa canina", "Rosa rubra", labels))
 
 
-def test_it_is_what_the_verb_trains(photos: Path, tmp_path: Path) -> None:
-    given = config(
-        photos, tmp_path / "run", "features={}", "model.weights=none", recipe="method/dbm-bs"
-    )
+@pytest.mark.parametrize(
+    ("recipe", "changes"),
+    [("method/dbm-bs", ()), ("method/smart", ("transfer.tail_shots=8",))],
+)
+def test_it_is_what_the_verb_trains(
+    photos: Path, tmp_path: Path, recipe: str, changes: tuple[str, ...]
+) -> None:
+    stored = ("features={}", "model.weights=none")
+    given = config(photos, tmp_path / "run", *stored, *changes, recipe=recipe)
     result = train(given)
     classifier = TaxonClassifier.load(result.classifier, device="cpu")
 

@@ -7,7 +7,7 @@ from taxonet.classifier.calibration_scores import (
     read_calibration_scores,
     write_calibration_scores,
 )
-from taxonet.classifier.classifier import ScoredBatch, TaxonClassifier
+from taxonet.classifier.classifier import TaxonClassifier
 from taxonet.classifier.deciding import DecisionSummary, decide_from_file
 from taxonet.classifier.decision_rule import DecisionRule, read_rule, write_rule
 from taxonet.classifier.embedder import Embedder, StoredPhotos
@@ -29,6 +29,7 @@ from taxonet.classifier.predicted_groups import PredictedGroups, lowest_classes,
 from taxonet.classifier.prediction import PredictionSummary, predict_to_file
 from taxonet.classifier.restriction import classes_listed, classes_within, read_species_list
 from taxonet.classifier.rows import RowMaker, levels_with_classes
+from taxonet.classifier.scored_batch import ScoredBatch
 from taxonet.classifier.settings import Calibration, CalibrationSource, Preprocessing
 from taxonet.classifier.source_prior import (
     PriorChange,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from taxonet.classifier.novelty import check_novelty_score, fitted_novelty, outp
 from taxonet.classifier.parts import ClassifierParts
 from taxonet.classifier.reading import Reading, reading_of
 from taxonet.classifier.rows import Row, RowMaker, is_figure
+from taxonet.classifier.scored_batch import ScoredBatch, finite_only
 from taxonet.classifier.settings import Calibration
 from taxonet.classifier.source_prior import PriorChange
 from taxonet.data.crops import crops_of, spec_to_crop
@@ -42,26 +43,6 @@ _STORED_AT_ONCE = 4096
 
 _STORED_ROWS = 64
 """Photos that neck and head see at a time, where the store has their features."""
-
-_NOT_FINITE = "the network gives no finite numbers for it; its training may have failed"
-
-
-class ScoredBatch(NamedTuple):
-    """What the network says of a batch; readable images only, in order."""
-
-    names: list[str]
-    """All images of the batch, unreadable ones too, in the order they were given."""
-    broken: dict[int, str]
-    """Position in ``names`` of each unreadable image, with the reason."""
-    embedding: Tensor
-    """Embeddings before normalisation, ``(G, d)``."""
-    logits: Tensor
-    """Scale times scores, before temperature, ``(G, s)``; flat heads have one a class."""
-
-    @property
-    def readable(self) -> list[str]:
-        """Names of the readable images, one a row of the tensors."""
-        return [name for place, name in enumerate(self.names) if place not in self.broken]
 
 
 class TaxonClassifier:
@@ -334,7 +315,7 @@ class TaxonClassifier:
         )
         for given, batch in stream:
             embedding, logits = self._look_at(batch.images)
-            yield _finite(
+            yield finite_only(
                 ScoredBatch(
                     names=[names.popleft() for _ in given],
                     broken=dict(batch.broken),
@@ -369,7 +350,7 @@ class TaxonClassifier:
                 embedding, scores = network(features)
                 logits = network.head.scale * scores.float()
                 batch = ScoredBatch(names[here], broken, embedding.float().cpu(), logits.cpu())
-                yield _finite(batch)
+                yield finite_only(batch)
 
     def _look_at(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the embeddings and logits of uint8 images ``(G, 3, *L)``, on the CPU.
@@ -432,18 +413,6 @@ class TaxonClassifier:
         if fitted is not None and name in FITTED_NOVELTY_SCORES.names():
             return fitted_novelty(fitted, self.reading, batch.embedding, batch.logits)
         return output_novelty(name, self.reading, batch.embedding, batch.logits)
-
-
-def _finite(batch: ScoredBatch) -> ScoredBatch:
-    """Return a batch in which images without finite numbers count as broken."""
-    finite = batch.embedding.isfinite().all(dim=1) & batch.logits.isfinite().all(dim=1)
-    if bool(finite.all()):
-        return batch
-    good = [place for place in range(len(batch.names)) if place not in batch.broken]
-    more = {good[row]: _NOT_FINITE for row in (~finite).nonzero()[:, 0].tolist()}
-    return ScoredBatch(
-        batch.names, batch.broken | more, batch.embedding[finite], batch.logits[finite]
-    )
 
 
 def _naming(parts: ClassifierParts) -> Naming:

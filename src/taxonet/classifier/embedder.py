@@ -154,8 +154,8 @@ class Embedder:
                 self._announce(sight, known=distinct - len(missing))
             size = pick_batch_size(batch_size, self.device)
             batches = self._seen(sight, batch_size=size, workers=workers)
-            passing = self._store(batches, new, view=view, shown=shown)
-            known = passing | dict(self.store.broken())
+            changed = self._store(batches, new, view=view, shown=shown)
+            known = changed | dict(self.store.broken())
             broken |= {place: known[digests[place]] for place in good if digests[place] in known}
         found = tuple("" if place in broken else digests[place] for place in range(len(photos)))
         return StoredPhotos(found, broken)
@@ -171,10 +171,9 @@ class Embedder:
         """Write what batches hold of photos with these digests.
 
         Returns:
-            The reasons of photos that could be digested but not read after that, by digest.
+            The digests of photos that could not be used and were others by then, with the reasons.
         """
-        passing: dict[str, str] = {}
-        start = 0
+        start, changed = 0, dict[str, str]()
         with (
             self.store.writer() as writer,
             Progress("embedding photos", len(digests), shown=shown) as progress,
@@ -183,15 +182,17 @@ class Embedder:
                 here = digests[start : start + len(given)]
                 start += len(given)
                 for place, reason in broken.items():
-                    # What became of the file since it was digested says nothing of its bytes.
-                    if _digest_of(given[place]) == here[place]:
+                    source = given[place]
+                    file = source.source if isinstance(source, Keyed) else source
+                    # What became of a file since it was digested says nothing of its bytes.
+                    if photo_digests([file])[0] == [here[place]]:
                         writer.add_broken(here[place], reason)
                     else:
-                        passing[here[place]] = reason
+                        changed[here[place]] = reason
                 good = [digest for place, digest in enumerate(here) if place not in broken]
                 writer.add(good, view, features.numpy())
                 progress.advance(len(given))
-        return passing
+        return changed
 
     def _seen(self, sight: "_Sight", *, batch_size: int, workers: int) -> Iterator[_SeenBatch]:
         """Yield sources, features of the usable photos, and the reasons of the others."""
@@ -225,11 +226,6 @@ class _Sight(NamedTuple):
 
     transform: Transform
     sources: Sequence[ImageSource | Keyed]
-
-
-def _digest_of(photo: ImageSource | Keyed) -> str:
-    (digest,), _ = photo_digests([photo.source if isinstance(photo, Keyed) else photo])
-    return digest
 
 
 def _duration(seconds: float) -> str:

@@ -10,23 +10,22 @@ from taxonet.recipes.loading import (
     preset_summary,
     read_overrides,
 )
+from taxonet.recipes.model import ModelRecipe
 from taxonet.recipes.schema import (
     ContrastRecipe,
     FeaturesRecipe,
     MixingRecipe,
-    ModelRecipe,
     OptimiserRecipe,
-    PartChoice,
     ProbeRecipe,
     Recipe,
     ReweightingRecipe,
     ScheduleRecipe,
     SecondStageRecipe,
-    Section,
     SelectionRecipe,
     TransferRecipe,
     WordsRecipe,
 )
+from taxonet.recipes.sections import PartChoice, Section
 
 __all__ = [
     "ContrastRecipe",

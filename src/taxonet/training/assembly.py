@@ -48,7 +48,14 @@ def make_trainer(
     """
     _, targets = data.split("train")
     return Trainer(
-        build_objective(recipe, inputs.network, loss, data=data, accelerator=accelerator),
+        build_objective(
+            recipe,
+            inputs.network,
+            loss,
+            data=data,
+            accelerator=accelerator,
+            stored=inputs.stored,
+        ),
         recipe=recipe,
         plan=BatchPlan(
             targets.numpy(),

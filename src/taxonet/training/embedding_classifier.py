@@ -93,6 +93,7 @@ class EmbeddingClassifier:
         data = self._data(train[1], () if chooses is None else chooses[1])
         network, loss = build(self.recipe, data, feature_size=train[0].shape[1])
         accelerator = accelerator_on(self.device, precision="no")
+        _, targets = data.split("train")
         with TemporaryDirectory(prefix="taxonet-") as folder:
             trainer = make_trainer(
                 TrainConfig(images=Path(folder), out=Path(folder)),
@@ -102,6 +103,7 @@ class EmbeddingClassifier:
                     network,
                     _source(train, seed=self.recipe.seed),
                     None if chooses is None else _source(chooses),
+                    CachedEmbeddings(torch.from_numpy(train[0]), targets),
                 ),
                 loss=loss,
                 accelerator=accelerator,
@@ -111,7 +113,6 @@ class EmbeddingClassifier:
             with torch.no_grad():
                 device = next(network.head.parameters()).device
                 embedding = network.neck(torch.from_numpy(train[0]).to(device)).cpu()
-            _, targets = data.split("train")
             fit_second_stage(self.recipe, data, network, CachedEmbeddings(embedding, targets))
         self.network = network.cpu().eval()
         self._reading = reading_of(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from taxonet.errors import ConfigError
-from taxonet.recipes import Recipe
+from taxonet.recipes import Recipe, TransferRecipe
 from taxonet.registry import EXPERT_LOSSES
 
 _INSTEAD = (
@@ -11,6 +11,16 @@ _INSTEAD = (
     "features to null, or start from `finetune` or `tiny` in the place of `quick` "
     "(extends: [finetune, ...])."
 )
+
+#: Options of `transfer` that mean nothing where there are no feature maps, and what they are about.
+_OF_MAPS = {
+    "layer": "a layer of the backbone",
+    "momentum": "statistics that run along with the batches",
+    "normalise": "the softmax between channels of feature maps",
+    "tau": "the softmax between channels of feature maps",
+    "weight_max": "weights of tail images other than 1",
+    "weight_min": "weights of tail images other than 1",
+}
 
 
 def check_features(recipe: Recipe) -> None:
@@ -46,5 +56,20 @@ def _reasons(recipe: Recipe) -> Iterator[str]:
             "no loss shapes their norms, by which images are selected (set model.neck to linear, "
             "or selection.keep to random)"
         )
+    for name in sorted(_OF_MAPS):
+        if recipe.transfer is not None and _is_changed(recipe.transfer, name):
+            yield (
+                f"transfer.{name}={getattr(recipe.transfer, name)!r} is about {_OF_MAPS[name]}, "
+                "which SMART on embeddings does not have (leave it out)"
+            )
     if model.test_crops != 1:
         yield f"test_crops={model.test_crops} averages scores over several looks at a photo"
+
+
+def _is_changed(choice: TransferRecipe, name: str) -> bool:
+    """Say whether an option has another value than its default.
+
+    Whether it was given does not tell: a recipe that a run wrote gives every option.
+    """
+    is_other: bool = getattr(choice, name) != TransferRecipe.model_fields[name].default
+    return is_other

@@ -30,11 +30,14 @@ class Inputs:
         network: What is trained: the whole network, or its neck and head on stored features.
         train: The training images of each draw.
         val: The validation images under the plain view; None where there are none.
+        stored: The features of the usable training photos under the plain view, and their classes;
+            None where photos are read.
     """
 
     network: Network
     train: BatchSource
     val: BatchSource | None
+    stored: CachedEmbeddings | None = None
 
 
 def photo_inputs(
@@ -160,7 +163,12 @@ def stored_inputs(
     if len(val_table):
         split = StoredSplit(val_table, embedder, workers=workers, shown=shown)
         val = split.source([split.plain()])
-    return Inputs(embedder.network.on_features(), source, val), train
+    usable = torch.from_numpy(train.usable)
+    plain = torch.from_numpy(views[0])
+    if len(usable) < len(plain):  # or it is as it should be, and need not be copied
+        plain, targets = plain[usable], targets[usable]
+    stored = CachedEmbeddings(plain, targets)
+    return Inputs(embedder.network.on_features(), source, val, stored), train
 
 
 def _view(recipe: Recipe, choice: PartChoice, number: int) -> tuple[str, Transform]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field, PositiveInt
 
-from taxonet.recipes.schema import Section
+from taxonet.recipes.sections import Section
 
 
 class DemoConfig(Section):

@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from taxonet.recipes.schema import Section
+from taxonet.recipes.sections import Section
 from taxonet.recipes.verbs.base import BATCH_SIZE, FEATURES, WORKERS, Device
 
 

@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from taxonet.recipes.schema import Section
+from taxonet.recipes.sections import Section
 from taxonet.recipes.verbs.base import BATCH_SIZE, FEATURES, WORKERS, Device
 
 _NODE_PROBS_FROM = 0.01

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from taxonet.recipes.schema import Section
+from taxonet.recipes.sections import Section
 from taxonet.recipes.verbs.base import TaxonomySource
 
 

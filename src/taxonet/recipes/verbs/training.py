@@ -5,7 +5,8 @@ from typing import Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from taxonet.recipes.schema import Section, check_words
+from taxonet.recipes.schema import check_words
+from taxonet.recipes.sections import Section
 from taxonet.recipes.verbs.base import BATCH_SIZE, FEATURES, WORKERS, Device, TaxonomySource
 
 

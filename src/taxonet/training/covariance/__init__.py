@@ -5,11 +5,23 @@ Visual Recognition.
 """
 
 from taxonet.training.covariance.choice import HeadChoice, split_classes
+from taxonet.training.covariance.embeddings import (
+    EmbeddingCovariances,
+    check_embedding_budget,
+    describe_embeddings,
+    direction_count,
+    embedding_memory,
+    transfer_embeddings,
+)
 from taxonet.training.covariance.memory import check_budget, describe, statistics_memory
 from taxonet.training.covariance.pairs import (
     TransferOptions,
     semantic_covariances,
     transfer_matrices,
+)
+from taxonet.training.covariance.shrinkage import (
+    weight_towards_identity,
+    weight_towards_sphere,
 )
 from taxonet.training.covariance.similarity import (
     prototype_similarity,
@@ -23,11 +35,16 @@ from taxonet.training.covariance.weights import sample_weights, weight_quantiles
 __all__ = [
     "ClassMoments",
     "ClassStatistics",
+    "EmbeddingCovariances",
     "HeadChoice",
     "TransferOptions",
     "Transferred",
     "check_budget",
+    "check_embedding_budget",
     "describe",
+    "describe_embeddings",
+    "direction_count",
+    "embedding_memory",
     "prototype_similarity",
     "read_similarity",
     "sample_weights",
@@ -36,6 +53,9 @@ __all__ = [
     "statistics_memory",
     "taxonomy_similarity",
     "transfer",
+    "transfer_embeddings",
     "transfer_matrices",
     "weight_quantiles",
+    "weight_towards_identity",
+    "weight_towards_sphere",
 ]

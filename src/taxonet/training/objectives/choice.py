@@ -2,8 +2,10 @@
 
 from typing import TypeGuard
 
+import numpy as np
 import torch
 from accelerate import Accelerator
+from numpy.typing import NDArray
 
 from taxonet.classifier.reading import TreeReading, reading_of
 from taxonet.errors import ConfigError
@@ -13,7 +15,10 @@ from taxonet.recipes import ContrastRecipe, Recipe, TransferRecipe, WordsRecipe
 from taxonet.registry import HIERARCHICAL_LOSSES
 from taxonet.training.covariance import (
     ClassStatistics,
+    EmbeddingCovariances,
     check_budget,
+    check_embedding_budget,
+    direction_count,
     read_similarity,
     split_classes,
     taxonomy_similarity,
@@ -22,9 +27,12 @@ from taxonet.training.data import TrainingData
 from taxonet.training.objectives.base import Objective
 from taxonet.training.objectives.classification import ClassificationObjective
 from taxonet.training.objectives.contrast import ContrastObjective
+from taxonet.training.objectives.embedding_transfer import EmbeddingTransferObjective
 from taxonet.training.objectives.image_text import ImageTextObjective
 from taxonet.training.objectives.mixing import MixingObjective
+from taxonet.training.objectives.tail_transfer import TailTransferObjective
 from taxonet.training.objectives.transfer import TransferObjective
+from taxonet.training.second_stage import CachedEmbeddings
 from taxonet.training.taxon_names import (
     TaxonNames,
     check_head_for_names,
@@ -42,19 +50,32 @@ def build_objective(
     *,
     data: TrainingData,
     accelerator: Accelerator,
+    stored: CachedEmbeddings | None = None,
 ) -> Objective:
     """Make the objective of a recipe.
+
+    Args:
+        recipe: How to train.
+        network: What is trained.
+        loss: What it is trained with.
+        data: What to train on.
+        accelerator: Device, precision and process group.
+        stored: The features ``(N, f)`` of the training photos under the plain view, and their
+            classes; None where photos are read. Covariance transfer learns from them.
 
     Raises:
         ConfigError: Unknown names or options, contrast, transfer or words on several experts,
             contrast with class centres or words with vectors that the head has not, words without
-            a CLIP backbone, or class statistics beyond their budget.
+            a CLIP backbone, transfer without a head class or on features without a tail class, or
+            class statistics beyond their budget.
         DataError: A file of common names that has other columns, or none of these taxa.
     """
     names = None
     if recipe.words is not None:
         names = _names(recipe, recipe.words, network, data, device=accelerator.device)
-    objective = _objective(recipe, network, loss, data=data, names=names, accelerator=accelerator)
+    objective = _objective(
+        recipe, network, loss, data=data, names=names, accelerator=accelerator, stored=stored
+    )
     if names is not None:
         objective.notes += names.notes
     return objective
@@ -68,11 +89,12 @@ def _objective(
     data: TrainingData,
     names: TaxonNames | None,
     accelerator: Accelerator,
+    stored: CachedEmbeddings | None,
 ) -> Objective:
     if recipe.mixing is not None:
         return MixingObjective(network, loss, mixing=recipe.mixing)
     if recipe.transfer is not None:
-        return _transfer(recipe, recipe.transfer, network, loss, data)
+        return _transfer(recipe, recipe.transfer, network, loss, data, stored)
     if recipe.contrast is not None:
         _require_one_expert(recipe, "contrast")
         return ContrastObjective(
@@ -141,8 +163,22 @@ def _transfer(
     network: Network,
     loss: TrainingLoss,
     data: TrainingData,
-) -> TransferObjective:
+    stored: CachedEmbeddings | None,
+) -> TailTransferObjective:
     _require_one_expert(recipe, "transfer")
+    tail, head = split_classes(data.classes.class_counts, tail_shots=choice.tail_shots)
+    similarity = _similarity(recipe, choice, data, tail, head)
+    if recipe.features is not None:
+        assert stored is not None  # whoever trains on stored features has them
+        return EmbeddingTransferObjective(
+            network,
+            loss,
+            recipe=choice,
+            covariances=_covariances(choice, stored, classes=len(data.classes), tail=tail),
+            tail_classes=tail,
+            head_classes=head,
+            similarity=similarity,
+        )
     layer, channels = feature_layer(network.backbone, choice.layer)
     classes = len(data.classes)
     check_budget(
@@ -152,15 +188,6 @@ def _transfer(
         covariance=choice.covariance,
         rank=choice.rank,
     )
-    tail, head = split_classes(data.classes.class_counts, tail_shots=choice.tail_shots)
-    similarity = None
-    if choice.similar is not None and choice.similarity == "prototypes":
-        _require_a_vector_a_class(recipe)
-    if choice.similar is not None and choice.similarity == "taxonomy":
-        similarity = taxonomy_similarity(data.taxonomy, data.classes.class_nodes, tail, head)
-    elif choice.similar is not None and choice.similarity != "prototypes":
-        names = [data.taxonomy.path_text(int(node)) for node in data.classes.class_nodes]
-        similarity = read_similarity(choice.similarity, names, tail, head)
     return TransferObjective(
         network,
         loss,
@@ -177,6 +204,48 @@ def _transfer(
         head_classes=head,
         similarity=similarity,
     )
+
+
+def _covariances(
+    choice: TransferRecipe,
+    stored: CachedEmbeddings,
+    *,
+    classes: int,
+    tail: NDArray[np.int64],
+) -> EmbeddingCovariances:
+    """Return the covariances of the classes of stored features, where some class is to borrow."""
+    images = torch.bincount(stored.targets, minlength=classes)
+    if len(tail) == 0:
+        raise ConfigError(
+            f"No class has fewer than {choice.tail_shots} training images, so there is no tail "
+            f"class to borrow; the smallest has {int(images.min())}. Raise transfer.tail_shots, or "
+            "set transfer to null."
+        )
+    size = stored.embeddings.shape[1]
+    columns = direction_count(images, size, rank=choice.rank)
+    check_embedding_budget(
+        classes, size, columns=columns, budget_bytes=round(choice.budget_gb * 1e9)
+    )
+    return EmbeddingCovariances(stored.embeddings, stored.targets, classes, columns=columns)
+
+
+def _similarity(
+    recipe: Recipe,
+    choice: TransferRecipe,
+    data: TrainingData,
+    tail: NDArray[np.int64],
+    head: NDArray[np.int64],
+) -> NDArray[np.float32] | None:
+    """Return how similar tail and head classes are, where no weight of the head decides that."""
+    if choice.similar is None:
+        return None
+    if choice.similarity == "prototypes":
+        _require_a_vector_a_class(recipe)
+        return None
+    if choice.similarity == "taxonomy":
+        return taxonomy_similarity(data.taxonomy, data.classes.class_nodes, tail, head)
+    names = [data.taxonomy.path_text(int(node)) for node in data.classes.class_nodes]
+    return read_similarity(choice.similarity, names, tail, head)
 
 
 def _require_a_vector_a_class(recipe: Recipe) -> None:

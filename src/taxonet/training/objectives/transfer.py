@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
@@ -13,18 +12,15 @@ from taxonet.models import Network, Output
 from taxonet.recipes import TransferRecipe
 from taxonet.training.covariance import (
     ClassStatistics,
-    HeadChoice,
     TransferOptions,
     describe,
-    prototype_similarity,
     transfer,
-    weight_quantiles,
 )
-from taxonet.training.objectives.base import Objective, StepOutput
+from taxonet.training.objectives.tail_transfer import TailTransferObjective
 from taxonet.training.tree_loss import TrainingLoss
 
 
-class TransferObjective(Objective):
+class TransferObjective(TailTransferObjective):
     """A batch as it is drawn, and a tail-dominated one whose tail images are transferred.
 
     At the chosen layer the statistics of every class are updated first. Then each image of the
@@ -32,22 +28,19 @@ class TransferObjective(Objective):
     with it the weight of its loss. All other images keep features and weight 1.
 
     Args:
-        network: As for `Objective`, as is ``loss``.
+        network: As for `TailTransferObjective`, as are all others.
         loss: See there.
-        recipe: Options.
+        recipe: See there.
         layer: The module of the network whose output is changed.
         statistics: The running statistics of its feature map.
-        tail_classes: Indices of the tail classes.
-        head_classes: Indices of the head classes.
-        similarity: ``(tail classes, head classes)``, or None: all alike, or as the recipe says
-            after the class weights of the moment.
+        tail_classes: See there.
+        head_classes: See there.
+        similarity: See there.
 
     Reference:
         Zhang et al., Semantic Transfer from Head to Tail, algorithm 1; training on both batches
         is what its eq. 10 and 11 say, on the tail batch alone what the algorithm prints.
     """
-
-    similarity: Tensor
 
     def __init__(
         self,
@@ -61,8 +54,15 @@ class TransferObjective(Objective):
         head_classes: NDArray[np.int64],
         similarity: ArrayLike | None = None,
     ) -> None:
-        super().__init__(network, loss)
-        self.recipe, self.statistics = recipe, statistics
+        super().__init__(
+            network,
+            loss,
+            recipe=recipe,
+            tail_classes=tail_classes,
+            head_classes=head_classes,
+            similarity=similarity,
+        )
+        self.statistics = statistics
         size = (statistics.classes, statistics.channels)
         self.notes = (describe(*size, covariance=recipe.covariance, rank=recipe.rank),)
         self.options = TransferOptions(
@@ -72,56 +72,17 @@ class TransferObjective(Objective):
             weight_max=recipe.weight_max,
         )
         self._layer = [layer]  # in a list, or it would be a second name for the same weights
-        self._tail, self._head = tail_classes, head_classes
-        shape = (len(tail_classes), len(head_classes))
-        start = np.zeros(shape) if similarity is None else np.asarray(similarity)
-        # In the state, so that a resumed epoch goes on with the similarities it began with.
-        self.register_buffer("similarity", torch.as_tensor(start, dtype=torch.float32))
-        self._choice: HeadChoice | None = None
 
-    def start_epoch(self, epoch: int) -> None:
-        """Compare the classes anew where their weights decide which are similar."""
-        if self.recipe.similar is not None and self.recipe.similarity == "prototypes":
-            near = prototype_similarity(self.network.head.weight.detach(), self._tail, self._head)
-            self.similarity.copy_(torch.as_tensor(near))
-            self._choice = None
-
-    def forward(
-        self, images: Tensor, target: Tensor, part: Tensor, *, keep: int, key: tuple[Any, ...]
-    ) -> StepOutput:
-        """Compute the weighted loss of both batches, or of the tail-dominated one."""
-        heads = self._head_choice().draw(target, *key).masked_fill(part == 0, -1)
-        with self._transferred(target, heads) as weights_of:
+    def transferred(
+        self, images: Tensor, target: Tensor, heads: Tensor
+    ) -> tuple[Output, Tensor | None]:
+        """Return what the network makes of images ``(B, 3, S, S)``, its layer changed."""
+        with self._changed_layer(target, heads) as weights:
             output: Output = self.network(images)
-        weights = weights_of[0]
-        borrowed = heads >= 0
-        figures = weight_quantiles(weights[borrowed]) if bool(borrowed.any()) else {}
-        # Where no tail image can be read, the batch proper is all there is to learn from.
-        if self.recipe.train_on == "tail" and bool((part == 1).any()):
-            chosen = part == 1
-            output = Output(*(values[chosen] for values in output))
-            target, weights, part = target[chosen], weights[chosen], part[chosen]
-        loss = self.score_loss(output, target, sample_weights=weights)
-        return StepOutput(
-            loss,
-            len(target),
-            int((part == 1).sum()),
-            {f"weight_{name}": value for name, value in figures.items()},
-        )
-
-    def _head_choice(self) -> HeadChoice:
-        if self._choice is None:
-            similar = self.recipe.similar
-            self._choice = HeadChoice(
-                self._tail,
-                self._head,
-                similarity=None if similar is None else self.similarity.cpu().numpy(),
-                k=1 if similar is None else similar,
-            )
-        return self._choice
+        return output, weights[0]
 
     @contextmanager
-    def _transferred(self, target: Tensor, heads: Tensor) -> Iterator[list[Tensor]]:
+    def _changed_layer(self, target: Tensor, heads: Tensor) -> Iterator[list[Tensor]]:
         """Change the layer's output for as long as the block lasts, and note the weights."""
         weights: list[Tensor] = []
 
