@@ -69,7 +69,7 @@ def test_the_classifier_says_what_the_score_says(
     name: str, linear: TaxonClassifier, index: StoredEmbeddings
 ) -> None:
     head = linear_head(linear.network)
-    (batch,) = linear.score([(str(k), image) for k, image in enumerate(IMAGES)])
+    (batch,) = linear.score([(str(k), image) for k, image in enumerate(IMAGES)], batch_size=64)
     x, targets = torch.from_numpy(index.embeddings), torch.from_numpy(index.targets)
     score = FITTED_NOVELTY_SCORES.build(name, OPTIONS[name], x.shape[1], 6)
     if isinstance(score, ViM):
@@ -143,7 +143,7 @@ def test_a_head_of_leaves_has_no_logit_for_classes_above_them(index: StoredEmbed
     assert classifier.reading.columns == 5
     with torch.no_grad():
         linear_head(classifier.network).bias.fill_(1.0)  # positive logits
-    (batch,) = classifier.score([(str(k), image) for k, image in enumerate(IMAGES)])
+    (batch,) = classifier.score([(str(k), image) for k, image in enumerate(IMAGES)], batch_size=64)
     new = with_novelty_score(classifier, "vim", {"principal": 3}, index=index)
     score = ViM(index.embeddings.shape[1], 5, principal=3)
     head = linear_head(classifier.network)
@@ -177,7 +177,7 @@ def test_the_index_of_a_folder_is_enough(
     linear.save(tmp_path / "c")
     save_index(tmp_path / "c", index.embeddings, index.targets.tolist(), rows=7)
     stored = TrainingIndex(tmp_path / "c", wanted_by="a novelty score").read()
-    (batch,) = linear.score([(str(k), image) for k, image in enumerate(IMAGES)])
+    (batch,) = linear.score([(str(k), image) for k, image in enumerate(IMAGES)], batch_size=64)
     found, wanted = (
         with_novelty_score(linear, "vim", index=one).novelty(batch) for one in (stored, index)
     )

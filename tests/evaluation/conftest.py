@@ -43,11 +43,12 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[Logits], None]:
 
     def use(logits: Logits) -> None:
         def score(
-            self: TaxonClassifier, images: Any, *, batch_size: int = 64, workers: int = 0
+            self: TaxonClassifier, images: Any, *, batch_size: int | None = None, workers: int = 0
         ) -> Iterator[ScoredBatch]:
             names = [name for name, _ in images]
-            for start in range(0, len(names), batch_size):
-                part = names[start : start + batch_size]
+            size = 64 if batch_size is None else batch_size
+            for start in range(0, len(names), size):
+                part = names[start : start + size]
                 rows = [logits[name] for name in part if name in logits]
                 broken = {i: "torn" for i, name in enumerate(part) if name not in logits}
                 scores = torch.tensor(rows, dtype=torch.float32).reshape(len(rows), 6)

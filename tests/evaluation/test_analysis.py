@@ -196,7 +196,7 @@ def test_margins_of_a_head_over_the_tree_are_in_probabilities(
 ) -> None:
     classifier = tree_analysis.classifier
     named = ((path.name, path) for path in photos_in(workshop))
-    (batch,) = classifier.score(named)
+    (batch,) = classifier.score(named, batch_size=64)
     probs = classifier.probabilities(batch.logits).numpy()
     margins = [
         row[k] - max(prob for j, prob in enumerate(row) if j != k)

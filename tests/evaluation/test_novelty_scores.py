@@ -73,7 +73,7 @@ def side_by_side(indexed: Path) -> dict[str, Any]:
 def novelty(root: Path, name: str, photos: range) -> list[float]:
     """The novelty of some photos, by the functions of the room below."""
     classifier = TaxonClassifier.load(root / "classifier", device="cpu")
-    (batch,) = classifier.score([(f"{k}", root / f"{k}.png") for k in photos])
+    (batch,) = classifier.score([(f"{k}", root / f"{k}.png") for k in photos], batch_size=64)
     if name in NOVELTY_SCORES.names():
         score = NOVELTY_SCORES.get(name)
     else:
