@@ -2,7 +2,7 @@
 
     python -m benchmarks.decision_study CLASSIFIER IMAGES --name NAME   # measure, keep the record
     python -m benchmarks.decision_study --render                        # print all records
-    python -m benchmarks.decision_study --render-all docs/results.md
+    python -m benchmarks.decision_study --render-all docs/results-from-scratch.md
 
 IMAGES is the split.csv of the training. The photos of its split `test`, and with --unknown as many
 of unknown taxa as there are, are divided many times into halves, one to fit the rules on and one to

@@ -2,7 +2,7 @@
 
     python -m benchmarks.region_study CLASSIFIER IMAGES --region PHOTOS --name NAME
     python -m benchmarks.region_study --render                # print all records
-    python -m benchmarks.region_study --render-all docs/results.md
+    python -m benchmarks.region_study --render-all docs/results-from-scratch.md
 
 IMAGES is the split.csv of the training, REGION labelled photos from elsewhere. The photos from
 elsewhere are judged as they are, with probabilities under their own estimated shares of the taxa,

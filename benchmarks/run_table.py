@@ -1,8 +1,8 @@
-"""Fill a table of docs/results.md: every row, every seed, resumable, one record as each run ends.
+"""Fill a table of the results pages: every row, every seed, resumable, one record as each run ends.
 
     python -m benchmarks.run_table flowers102 --data DATA          # run what is missing
     python -m benchmarks.run_table flowers102 --render             # print it as Markdown
-    python -m benchmarks.run_table --render-all docs/results.md    # write all tables into the page
+    python -m benchmarks.run_table --render-all docs/results.md    # write the tables of a page
 
 One seed of all rows comes first, so that an interrupted table still compares something. Records
 are lines of benchmarks/results/TABLE.jsonl; a run that is in there is not run again.

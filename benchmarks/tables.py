@@ -1,4 +1,4 @@
-"""What is compared: the tables of docs/results.md, row by row."""
+"""What is compared: the tables from scratch, row by row."""
 
 from dataclasses import dataclass, field
 
