@@ -31,7 +31,7 @@ from taxonet.data.table import ImageTable
 from taxonet.data.transforms import Transform, crop_flip, plain
 
 _FILE = RESULTS / "finetuning-grocery.jsonl"
-_SIDE, _EPOCHS, _BATCH, _RATE, _DECAY = 160, 5, 32, 3e-4, 0.05
+_SIDE, _EPOCHS, _BATCH, _RATE, _DECAY = 160, 4, 32, 3e-4, 0.05
 _COMMON = (f"model.image_size={_SIDE}", f"epochs={_EPOCHS}", f"batch_size={_BATCH}")
 _SPEC = ResizeSpec(size=(_SIDE, _SIDE), interpolation="bicubic", crop_share=0.875)
 Record = dict[str, Any]
