@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from taxonet.errors import ConfigError
@@ -94,6 +96,29 @@ def pick_batch_size(asked: int | None, device: torch.device) -> int:
     if asked < 1:
         raise ConfigError(f"batch_size must be at least 1, got {asked}.")
     return asked
+
+
+@contextmanager
+def threads(number: int | None) -> Iterator[None]:
+    """Compute on so many threads of the processor inside; None: as many as otherwise.
+
+    Examples:
+        >>> import torch
+        >>> before = torch.get_num_threads()
+        >>> with threads(1):
+        ...     torch.get_num_threads()
+        1
+        >>> torch.get_num_threads() == before
+        True
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if number is None else number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def pick_workers(asked: int | None, photos: int | None) -> int:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from taxonet.data.loading import Batch, BatchSource
 from taxonet.data.sampling import BatchPlan
+from taxonet.devices import threads
 from taxonet.progress import Progress
 from taxonet.recipes import Recipe
 from taxonet.seeds import seed_of
@@ -49,6 +50,8 @@ class LoopSettings:
     broken_share: float = 0.05
     tensorboard: bool = False
     show_progress: bool = True
+    threads: int | None = None
+    """Of the processor; None: as many as otherwise."""
 
 
 class Trainer:
@@ -101,7 +104,7 @@ class Trainer:
         device = self.accelerator.device
         # Dropout draws from torch's global stream, which the caller gets back as it was.
         forked = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
-        with forked, self._stop:
+        with forked, self._stop, threads(self.settings.threads):
             if self.settings.resume:
                 self.position = load_checkpoint(
                     self._checkpoints, self.accelerator, orders=self.settings.orders
