@@ -102,9 +102,10 @@ def make_trainer(
 
 def _threads(recipe: Recipe, inputs: Inputs, accelerator: Accelerator) -> int | None:
     """Return 1 where a step on features is so small that threads would wait longer than work."""
+    if recipe.features is None or accelerator.device.type != "cpu":
+        return None
     products = recipe.batch_size * inputs.network.head.weight.numel()
-    is_small = recipe.features is not None and products < _PRODUCTS_WORTH_THREADS
-    return 1 if is_small and accelerator.device.type == "cpu" else None
+    return 1 if products < _PRODUCTS_WORTH_THREADS else None
 
 
 def _validation(
