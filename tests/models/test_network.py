@@ -79,6 +79,7 @@ def test_frozen_batch_norm_keeps_its_statistics_and_trains_its_weights() -> None
         assert torch.equal(tensor, before[name]), name
 
 
-def test_batch_norm_that_is_not_there_cannot_be_frozen() -> None:
-    with pytest.raises(ConfigError, match=r"no batch norm .*model.freeze_batch_norm to false"):
-        build(backbone="test_vit").freeze_batch_norm()
+def test_a_backbone_without_batch_norm_has_none_to_freeze() -> None:
+    network = build(backbone="test_vit").train()
+    network.freeze_batch_norm()
+    assert all(module.training for module in network.modules())

@@ -6,18 +6,28 @@ from pathlib import Path
 from shutil import copytree
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 
 import taxonet
-from taxonet.classifier import TaxonClassifier
+from taxonet.classifier import Embedder, TaxonClassifier
+from taxonet.classifier.feature_batches import feature_batches
 from taxonet.data import open_images
-from taxonet.data.features import FeatureStore
+from taxonet.data.decoding import StoredPhoto
+from taxonet.data.features import FeatureStore, photo_digests
+from taxonet.data.resizing import ResizeSpec
+from taxonet.data.transforms import plain
 from taxonet.errors import ConfigError
+from taxonet.models import build_network
+from taxonet.progress import Progress
 from taxonet.recipes import load_recipe, preset_names
-from taxonet.training import train
+from taxonet.recipes.verbs import TrainConfig
+from taxonet.training import Interrupted, train
 from taxonet.training.features import check_features
+from taxonet.training.loop import Trainer
 from taxonet.training.views import with_input_of_weights
 from tests.small_set import SPECIES, config, write_set
 
@@ -240,9 +250,9 @@ def test_going_on_needs_a_classifier_of_features(
 ) -> None:
     other = train(config(photos, tmp_path / "other", "epochs=1"))
     given = config(photos, tmp_path / "run", *STORED)
-    with pytest.raises(ConfigError, match="head learned from the features"):
+    with pytest.raises(ConfigError, match="was not trained that way"):
         train(given.model_copy(update={"from_": other.classifier}))
-    with pytest.raises(ConfigError, match="--features"):
+    with pytest.raises(ConfigError, match="train on all photos"):
         train(
             config(photos, tmp_path / "third", *STORED, "model.fit=pad").model_copy(
                 update={"from_": earlier}
@@ -276,3 +286,104 @@ def test_finetune_trains_all_layers_from_the_head_on(photos: Path, tmp_path: Pat
     assert recipe.ema is not None
     assert (result.folder / "probe").is_dir()
     assert recipe.model.freeze_batch_norm
+
+
+def test_finetuning_is_resumed_where_it_stopped(photos: Path, tmp_path: Path) -> None:
+    changes = ("probe={epochs: 2, batch_size: 4}", "epochs=2", "ema=0.9")
+    given = config(photos, tmp_path / "run", *changes)
+    first = train(given).load(device="cpu").network.state_dict()
+    again = train(given.model_copy(update={"resume": True})).load(device="cpu")
+    for key, weights in again.network.state_dict().items():
+        assert torch.equal(weights, first[key]), key
+
+
+def test_a_stopped_probe_can_be_resumed(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = config(photos, tmp_path / "run", "probe={epochs: 3, batch_size: 4}", "epochs=1")
+    run_epoch, epochs = Trainer._run_epoch, iter(range(10))
+
+    def stop(self: Trainer, progress: Progress) -> None:
+        if next(epochs) == 1:
+            raise Interrupted
+        run_epoch(self, progress)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_run_epoch", stop)
+        with pytest.raises(Interrupted):
+            train(given)
+    with pytest.raises(ConfigError, match="Add --resume"):
+        train(given)
+    resumed = train(given.model_copy(update={"resume": True})).load(device="cpu")
+    whole = train(given.model_copy(update={"out": tmp_path / "whole"})).load(device="cpu")
+    for key, weights in whole.network.state_dict().items():
+        assert torch.equal(weights, resumed.network.state_dict()[key]), key
+
+
+def test_a_changed_probe_keeps_its_update_rule() -> None:
+    probe = load_recipe("finetune", ["probe.optimiser.learning_rate=0.01"]).probe
+    assert probe is not None
+    assert (probe.optimiser.name, probe.optimiser.weight_decay) == ("adamw", 1e-4)
+    with pytest.raises(ConfigError, match="one of them to null"):
+        load_recipe("finetune", ["features={views: 2}"])
+
+
+def test_a_network_that_was_moved_to_embed_can_still_be_trained() -> None:
+    network = build_network(backbone="resnet32", head="linear", classes=2, seed=0).double()
+    spec = ResizeSpec(size=(32, 32))
+    # On this device `to` moves nothing; to another precision it makes new tensors, too.
+    move = network.to
+    network.to = lambda device: move(torch.float32)  # type: ignore[method-assign,assignment]
+    photo = Image.new("RGB", (32, 32))
+    batches = feature_batches(
+        network, [photo, photo], plain(spec), device=torch.device("cpu"), batch_size=2
+    )
+    assert sum(len(features) for _, features, _ in batches) == 2
+    scores = network.train()(torch.rand(2, 3, 32, 32)).scores
+    torch.autograd.backward(scores.sum())
+
+
+def test_a_photo_that_is_not_at_hand_is_not_called_broken(earlier: Path, tmp_path: Path) -> None:
+    parts = TaxonClassifier.load(earlier, device="cpu").parts
+    embedder = Embedder.open(
+        tmp_path / "store",
+        parts.network,
+        parts.preprocessing,
+        model=parts.recipe.model,
+        device=torch.device("cpu"),
+    )
+    path = tmp_path / "photo.png"
+    Image.new("RGB", (32, 32), "green").save(path)
+    (digest,), _ = photo_digests([path])
+    assert list(embedder.add([("far away", StoredPhoto(digest))]).broken) == [0]
+    assert not embedder.add([("here", path)]).broken
+
+
+def test_augmented_views_are_of_the_photos_at_hand(earlier: Path, tmp_path: Path) -> None:
+    given = config(more_photos(tmp_path), tmp_path / "run").model_copy(
+        update={"from_": earlier, "recipe": None, "set": ("epochs=1", "features.views=2")}
+    )
+    assert train(given).load(device="cpu").class_counts.sum() == 51
+
+
+def test_photos_with_their_bytes_inside_go_on_too(earlier: Path, tmp_path: Path) -> None:
+    folder = more_photos(tmp_path)
+    frame = pd.read_csv(folder / "images.csv")
+    frame["bytes"] = [(folder / name).read_bytes() for name in frame["image"]]
+    frame.to_parquet(folder / "images.parquet")
+    given = config(folder, tmp_path / "run").model_copy(
+        update={
+            "from_": earlier,
+            "recipe": None,
+            "set": ("epochs=1",),
+            "images": folder / "images.parquet",
+        }
+    )
+    result = train(given)
+    assert result.load(device="cpu").class_counts.sum() == 51
+    assert (result.folder / "split.parquet").is_file()
+
+
+def test_what_an_earlier_classifier_decides_is_not_asked_again(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="its own backbone and splits"):
+        TrainConfig(images=tmp_path, from_=tmp_path, backbone="resnet50")

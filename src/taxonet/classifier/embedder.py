@@ -13,7 +13,7 @@ from torch import Tensor
 
 from taxonet.classifier.feature_batches import feature_batches
 from taxonet.classifier.settings import Preprocessing
-from taxonet.data.decoding import ImageSource
+from taxonet.data.decoding import ImageSource, StoredPhoto
 from taxonet.data.features import PLAIN, FeatureStore, Space, photo_digests
 from taxonet.data.loading import Keyed
 from taxonet.data.transforms import Transform, plain
@@ -25,6 +25,9 @@ from taxonet.recipes import ModelRecipe
 
 NamedImage = tuple[str, ImageSource]
 _SeenBatch = tuple[list[ImageSource | Keyed], Tensor, dict[int, str]]
+
+_OF_TRAINING = {"drop_path_rate", "drop_rate"}
+"""Options of a backbone that change nothing in evaluation."""
 
 _PROBED = 8
 """Photos that are embedded to tell how long the others will take."""
@@ -63,7 +66,8 @@ def space_of(network: Network, preprocessing: Preprocessing, *, model: ModelReci
         )
     figures = preprocessing.model_dump(mode="json", exclude={"test_crops"})
     size = network.head.embedding_size  # a neck keeps the number of dimensions
-    return Space(model.backbone, _digest(network), figures, size, dict(model.options))
+    options = {key: one for key, one in model.options.items() if key not in _OF_TRAINING}
+    return Space(model.backbone, _digest(network), figures, size, options)
 
 
 def _digest(network: Network) -> str:
@@ -184,8 +188,10 @@ class Embedder:
                 for place, reason in broken.items():
                     source = given[place]
                     file = source.source if isinstance(source, Keyed) else source
-                    # What became of a file since it was digested says nothing of its bytes.
-                    if photo_digests([file])[0] == [here[place]]:
+                    # What became of a file since it was digested says nothing of its bytes, nor
+                    # does what another view makes of it, or that it is not at hand.
+                    is_there = not isinstance(file, StoredPhoto)
+                    if view == PLAIN and is_there and photo_digests([file])[0] == [here[place]]:
                         writer.add_broken(here[place], reason)
                     else:
                         changed[here[place]] = reason

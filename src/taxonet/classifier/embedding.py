@@ -23,7 +23,7 @@ from taxonet.data.transforms import plain
 from taxonet.devices import pick_batch_size, pick_device, pick_workers
 from taxonet.errors import ConfigError
 from taxonet.files import atomic_file, readable_path
-from taxonet.models import Network, build_network
+from taxonet.models import Network, build_network, find_row
 from taxonet.progress import Progress
 from taxonet.recipes import ModelRecipe
 from taxonet.recipes.verbs import EmbedConfig
@@ -81,8 +81,10 @@ def _backbone(config: EmbedConfig) -> _Backbone:
     if _is_classifier(config):
         parts = load_parts(Path(config.source))
         return _Backbone(parts.network, parts.preprocessing, parts.recipe.model)
+    row = find_row(config.source)
     model = ModelRecipe(
-        backbone=config.source,
+        backbone=config.source if row is None else row.backbone,
+        options={} if row is None else dict(row.options),
         weights="pretrained" if config.weights is None else config.weights,
         image_size=config.image_size,
         fit="crop" if config.fit is None else config.fit,
@@ -90,7 +92,12 @@ def _backbone(config: EmbedConfig) -> _Backbone:
     model = with_input_of_weights(model)
     # Its head plays no part.
     network = build_network(
-        backbone=model.backbone, weights=model.weights, head="linear", classes=1, seed=0
+        backbone=model.backbone,
+        weights=model.weights,
+        options=model.options,
+        head="linear",
+        classes=1,
+        seed=0,
     )
     check_image_size(network, model)
     return _Backbone(network, preprocessing_of(model, network), model)

@@ -40,7 +40,9 @@ def feature_batches(
         The sources of the batch; the features ``(G, f)`` float32 of the usable photos, on the CPU;
         and the reason of each other photo, by its position in the batch.
     """
-    network.to(device).eval()
+    with torch.inference_mode(mode=False):
+        # What is moved in inference mode could never be trained again.
+        network.to(device).eval()
     stream = stream_batches(
         sources,
         transform,

@@ -191,7 +191,8 @@ class ImageTable:
         if self.blobs is None:
             return table
         # One by one: `take` on an arrow binary column overflows at two gigabytes.
-        data = [self.read_bytes(row) for row in range(len(self))]
+        sources = (self.source(row) for row in range(len(self)))
+        data = [one if isinstance(one, bytes) else None for one in sources]
         return table.append_column("bytes", pa.array(data, type=pa.large_binary()))
 
     def _paths_relative_to(self, folder: Path) -> list[str]:

@@ -116,17 +116,11 @@ class Network(nn.Module):
     def freeze_batch_norm(self) -> None:
         """Keep the statistics of the backbone's batch norm in training; its weights still train.
 
-        Raises:
-            ConfigError: The backbone has no batch norm.
+        A backbone without batch norm has nothing to keep.
         """
         layers: list[nn.Module] = [
             one for one in self.backbone.modules() if isinstance(one, _BatchNorm)
         ]
-        if not layers:
-            raise ConfigError(
-                f"The backbone, a {type(self.backbone).__name__}, has no batch norm whose "
-                "statistics could stay: set model.freeze_batch_norm to false."
-            )
         self._fixed_batch_norms = layers
         self.train(self.training)
 

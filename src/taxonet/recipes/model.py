@@ -11,7 +11,7 @@ _SIDE = 64
 
 
 class ModelRecipe(Section):
-    """What looks at an image."""
+    """The network: backbone, its weights, head and input."""
 
     backbone: str = Field(
         "resnet10t",

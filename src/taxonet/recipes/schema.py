@@ -175,19 +175,19 @@ class OptimiserRecipe(Section):
 
     name: Literal["sgd", "adamw"] = Field(
         "sgd",
-        description="Update rule; `adamw` if left out where the backbone starts at given weights.",
+        description="Update rule; `adamw` if left out where all layers train from given weights.",
     )
     learning_rate: float = Field(
         0.1,
         gt=0,
-        description="Peak learning rate. If left out where the backbone starts at given weights: "
+        description="Peak learning rate. If left out where all layers train from given weights: "
         "1e-4 for `adamw`, 1e-3 with a frozen backbone or an adapter, and 0.01 for `sgd`.",
     )
     weight_decay: float = Field(
         5e-4,
         ge=0,
         description="L2 pull on the network's weights; `adamw` leaves out biases and "
-        "normalisations. 0.05 if left out where the backbone starts at given weights and `adamw` "
+        "normalisations. 0.05 if left out where all layers train from given weights and `adamw` "
         "trains it.",
     )
     layer_decay: float = Field(
@@ -210,7 +210,7 @@ class OptimiserRecipe(Section):
 
 
 class ProbeRecipe(Section):
-    """The head first, on features of the frozen backbone; then all layers train from there."""
+    """Training of the head alone on features of the backbone, before all layers train."""
 
     epochs: PositiveInt = Field(40, description="Passes over the features.")
     batch_size: int = Field(64, ge=2, description="Features in a batch.")
@@ -218,6 +218,15 @@ class ProbeRecipe(Section):
         OptimiserRecipe(name="adamw", learning_rate=1e-3, weight_decay=1e-4),
         description="How the head moves.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _changes_its_own_optimiser(cls, values: Any) -> Any:
+        given = values.get("optimiser") if isinstance(values, dict) else None
+        if not isinstance(given, dict) or given.get("name", "adamw") != "adamw":
+            return values
+        own = {"name": "adamw", "learning_rate": 1e-3, "weight_decay": 1e-4}
+        return values | {"optimiser": own | given}
 
 
 class ReweightingRecipe(Section):
@@ -304,7 +313,7 @@ class Recipe(Section):
     epochs: PositiveInt = Field(
         30,
         description="Passes over the training images. If left out: 40 over stored features, and 20 "
-        "where the backbone starts at given weights.",
+        "where all layers train from given weights.",
     )
     batch_size: int = Field(64, ge=2, description="Images in a batch, on each device.")
     accumulate: PositiveInt = Field(1, description="Batches whose gradients make one update.")
@@ -333,6 +342,15 @@ class Recipe(Section):
             raise ValueError(
                 f"{' and '.join(given)} each decide what a batch holds besides its images: keep "
                 f"one of them and set the others to null."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_way_to_use_features(self) -> Self:
+        if self.features is not None and self.probe is not None:
+            raise ValueError(
+                "`features` trains the head alone, and `probe` trains it before all layers: set "
+                "one of them to null."
             )
         return self
 

@@ -1,8 +1,11 @@
 """Where a run computes, and in which precision."""
 
+from datetime import timedelta
+
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import InitProcessGroupKwargs
 
 from taxonet.devices import pick_device, pick_precision
 
@@ -19,4 +22,8 @@ def accelerator_on(device: str, *, precision: str) -> Accelerator:
     # others. Only the group of several processes, which cannot be made twice, has to stay.
     grouped = torch.distributed.is_available() and torch.distributed.is_initialized()
     AcceleratorState._reset_state(reset_partial_state=not grouped)
-    return Accelerator(cpu=chosen.type == "cpu", mixed_precision=resolved)
+    # The first process embeds all photos while the others wait for it.
+    patience = InitProcessGroupKwargs(timeout=timedelta(days=7))
+    return Accelerator(
+        cpu=chosen.type == "cpu", mixed_precision=resolved, kwargs_handlers=[patience]
+    )

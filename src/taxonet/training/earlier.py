@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from taxonet.classifier import ClassifierParts, Embedder, split_file
 from taxonet.classifier.embedder import space_of
 from taxonet.classifier.folder import load_parts
-from taxonet.data.features import PLAIN, FeatureStore, photo_digests
+from taxonet.data.features import PLAIN, photo_digests
 from taxonet.data.splitting import split_images
 from taxonet.data.table import STORED, ImageTable
 from taxonet.errors import CheckpointError, ConfigError
@@ -49,8 +49,8 @@ class EarlierPhotos:
         recipe = parts.recipe
         if recipe.features is None or recipe.model.neck != "none":
             raise ConfigError(
-                f"--from goes on from a classifier whose head learned from the features of a "
-                f"frozen backbone, and {folder} is none (its recipe has "
+                f"Photos can be added to a classifier whose head learned from the features of a "
+                f"frozen backbone, and {folder} was not trained that way (its recipe has "
                 f"features: {recipe.features!r}, model.neck: {recipe.model.neck!r}). Train on all "
                 "photos together."
             )
@@ -86,7 +86,13 @@ class EarlierPhotos:
         """
         old = self.parts
         space = space_of(old.network, old.preprocessing, model=old.recipe.model)
-        FeatureStore.open(embedder.store.folder, space)  # refuses another space
+        if space != embedder.store.space:
+            raise ConfigError(
+                f"{self.folder} has features of {space.backbone} as it was used there "
+                f"({space.preprocessing}), and this recipe would make others with "
+                f"{embedder.store.space.backbone} ({embedder.store.space.preprocessing}): leave "
+                "the recipe and its changes out, or train on all photos together."
+            )
         digests = self.frame[STORED].tolist()
         missing = embedder.store.missing(digests, PLAIN)
         if missing:
@@ -135,7 +141,8 @@ class EarlierPhotos:
             raise ConfigError(
                 f"{source.taxonomy} has the ranks {', '.join(new.ranks) or '(none)'}, and the "
                 f"taxonomy of {self.folder} has {', '.join(old.ranks) or '(none)'}: give a table "
-                "with the same ranks (--ranks chooses columns)."
+                "with the same ranks. (A classifier that was trained without a taxonomy has "
+                "the one rank `taxon`: train on all photos together to give it a tree.)"
             )
         if not old.ranks:
             return Taxonomy.from_edges(_together(old.to_edges(), new.to_edges()))

@@ -72,7 +72,7 @@ class EmbeddingClassifier:
         if given.features is None:
             raise ConfigError(
                 "This recipe learns from photos (features is null), and there are only embeddings: "
-                "choose one that stands on `quick`, or set features={}."
+                "choose one that extends `quick`, or set features={}."
             )
         self.recipe, self.taxonomy, self.device = given, taxonomy, device
 

@@ -79,7 +79,10 @@ class StoredSplit:
     def view(
         self, key: str, transform: Transform, rows: NDArray[np.int64] | None = None
     ) -> NDArray[np.float32]:
-        """Return another view's features ``(N, f)``, of some rows or all; zeros for the others.
+        """Return another view's features ``(N, f)``, of some rows or all.
+
+        Photos without that view have their plain features: those of other rows, and those of which
+        only features are at hand.
 
         Args:
             key: Of the view in the store.
@@ -89,7 +92,10 @@ class StoredSplit:
         rows = self.usable if rows is None else np.intersect1d(rows, self.usable)
         photos = list(named_photos(self.table.rows(rows)))
         found = self._add(photos, view=key, transform=transform)
-        return self._spread(rows, self.embedder.features(found, view=key))
+        seen = rows[[place for place, digest in enumerate(found.digests) if digest]]
+        features = self.plain()
+        features[seen] = self.embedder.features(found, view=key).numpy()
+        return features
 
     def plain(self) -> NDArray[np.float32]:
         """Return the features ``(N, f)`` as prediction sees them; zeros for unusable photos."""
@@ -145,9 +151,6 @@ def stored_inputs(
 
     Returns:
         The inputs, and the training split for whoever fits another head to it.
-
-    Raises:
-        DataError: No training photo can be used.
     """
     assert recipe.features is not None  # the caller has seen to it
     (table, targets), (val_table, _) = data.split("train"), data.split("val")

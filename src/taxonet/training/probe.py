@@ -22,7 +22,16 @@ def probe_recipe(recipe: Recipe) -> Recipe:
     """
     assert recipe.probe is not None  # the caller has seen to it
     alone = dict.fromkeys(
-        ("selection", "mixing", "transfer", "contrast", "reweighting", "second_stage", "probe")
+        (
+            "selection",
+            "mixing",
+            "transfer",
+            "contrast",
+            "reweighting",
+            "second_stage",
+            "probe",
+            "ema",
+        )
     )
     return recipe.model_copy(
         update=alone
@@ -62,7 +71,7 @@ def train_probe(
     # Once the training of all layers has saved itself, the weights of the probe are in there.
     if list_checkpoints(config.out / "checkpoints"):
         return
-    resume = bool(list_checkpoints(folder / "checkpoints"))
+    resume = config.resume and bool(list_checkpoints(folder / "checkpoints"))
     make_trainer(
         config.model_copy(update={"out": folder, "resume": resume}),
         recipe=probe_recipe(recipe),
@@ -72,3 +81,5 @@ def train_probe(
         accelerator=accelerator,
         show_progress=shown,
     ).fit()
+    # Or the checkpoints of all layers would hold the probe, too.
+    accelerator.free_memory()

@@ -35,6 +35,7 @@ from taxonet.training.checkpoints import Position, list_checkpoints
 from taxonet.training.data import TrainingData, open_training_data
 from taxonet.training.index import write_index
 from taxonet.training.inputs import Inputs, StoredSplit, photo_inputs, stored_inputs
+from taxonet.training.probe import FOLDER as PROBE
 from taxonet.training.probe import probe_recipe, train_probe
 from taxonet.training.refit import fit_second_stage
 from taxonet.training.second_stage import EmbeddingSource, PhotoEmbeddings
@@ -108,8 +109,9 @@ def train(
     accelerator.wait_for_everyone()
     run = _Run(config, sources, data, accelerator, shown=show_progress)
     inputs, stored = run.inputs(network, loss)
+    is_resumed = config.resume and bool(list_checkpoints(config.out / "checkpoints"))
     trainer = make_trainer(
-        config,
+        config.model_copy(update={"resume": is_resumed}),
         recipe=recipe,
         data=data,
         inputs=inputs,
@@ -255,8 +257,8 @@ def _begin_folder(out: Path, recipe: Recipe, data: TrainingData) -> None:
 
 
 _WITHOUT_STAGE = (
-    "The second stage was left out, and the classifier has its first head: {error} Mend it and run "
-    "`taxonet refit {classifier}`, or choose another stage."
+    "The second stage was left out, and the classifier has its first head: {error} Correct that "
+    "and run `taxonet refit {classifier}`, or choose another stage."
 )
 
 
@@ -349,7 +351,10 @@ def _parts(
 
 
 def _check_folder(config: TrainConfig) -> None:
-    checkpoints = list_checkpoints(config.out / "checkpoints")
+    checkpoints = [
+        *list_checkpoints(config.out / "checkpoints"),
+        *list_checkpoints(config.out / PROBE / "checkpoints"),
+    ]
     if config.resume and not checkpoints:
         raise ConfigError(
             f"There is nothing to resume: {config.out} has no checkpoint. Run without --resume."

@@ -88,7 +88,7 @@ def _going_on(config: TrainConfig, classifier: Path) -> Sources:
     if recipe.features is None:
         raise ConfigError(
             "--from goes on with the features of earlier photos, and this recipe trains on photos: "
-            "choose one that stands on `quick`."
+            "choose one that extends `quick`."
         )
     images = earlier.joined(open_images(config.images), seed=recipe.seed)
     return Sources(recipe, images, earlier.taxonomy_with(config), notes, earlier)

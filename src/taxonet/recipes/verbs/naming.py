@@ -36,7 +36,7 @@ class PredictConfig(Section):
     )
     scores: Path | None = Field(
         None,
-        description="Where all that `decide` needs to name the photos anew goes (.parquet).",
+        description="Where all that `decide` needs to name the photos again goes (.parquet).",
     )
     node_probs_from: float = Field(
         _NODE_PROBS_FROM,
@@ -114,7 +114,7 @@ class PredictConfig(Section):
 
 
 class DecideConfig(Section):
-    """Name photos anew from stored scores, by any policy, without the classifier."""
+    """Name photos again from stored scores, by any policy, without the classifier."""
 
     scores: Path = Field(description="Scores that `predict --scores` wrote (.parquet).")
     policy: Path = Field(

@@ -56,7 +56,9 @@ class TrainConfig(TaxonomySource):
     )
     resume: bool = Field(False, description="Go on where an interrupted run in `out` stopped.")
     features: Path | None = Field(
-        None, description=f"{FEATURES} For recipes with `features` (`features` in OUT if left out)."
+        None,
+        description=f"{FEATURES} For recipes with `features` or `probe` (`features` in OUT if "
+        "left out).",
     )
     workers: int | None = Field(None, ge=0, description=WORKERS)
     device: Device = Field("auto", description="Where to compute.")
@@ -65,6 +67,16 @@ class TrainConfig(TaxonomySource):
     broken_share: float = Field(
         0.05, ge=0, le=1, description="Share of unreadable photos above which training stops."
     )
+
+    @model_validator(mode="after")
+    def _goes_on_as_it_was(self) -> Self:
+        ignored = {"backbone", "data_folder", "val_share", "calibration_share"}
+        if self.from_ is not None and (given := sorted(ignored & self.model_fields_set)):
+            raise ValueError(
+                f"{', '.join(given)}: a classifier that is gone on from has its own backbone and "
+                "splits. Leave these out, or train on all photos together."
+            )
+        return self
 
 
 class ZeroShotConfig(TaxonomySource):
